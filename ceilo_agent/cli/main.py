@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point: finds the subcommand, turns an operator's mistakes into a line and a code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from ceilo_agent import __version__
+from ceilo_agent.errors import CeiloAgentError, ConfigError
+
+WRONG_USE: Final = 2
+"""The exit code for wrong use, or for a daemon that refuses its configuration."""
+
+COMMANDS: Final = {
+    "config": "ceilo_agent.cli.config",
+    "meters": "ceilo_agent.cli.meters",
+    "poll": "ceilo_agent.cli.poll",
+    "polling": "ceilo_agent.cli.polling",
+    "query": "ceilo_agent.cli.query",
+    "up": "ceilo_agent.cli.up",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module (its attribute `command`) when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the subcommands' names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ceilo-agent")
+@click.option(
+    "--config-file",
+    "config_files",
+    multiple=True,
+    metavar="FILE",
+    help="Configuration file (oslo.config); may be given several times.",
+)
+@click.pass_context
+def main(ctx: click.Context, config_files: tuple[str, ...]) -> None:
+    """Sample this machine's guests and the machine itself, transform and store the samples."""
+    ctx.obj = config_files
+
+
+def run() -> None:
+    """Run the command line; never shows a traceback for an operator's mistake."""
+    try:
+        code: Any = main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = WRONG_USE
+    except ConfigError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)
+        code = WRONG_USE
+    except CeiloAgentError as error:
+        print(f"ceilo-agent: {error}", file=sys.stderr)
+        code = WRONG_USE
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not a fault. Keep the interpreter from
+        # flushing into the closed pipe on its way out.
+        sys.stdout = None  # type: ignore[assignment]
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

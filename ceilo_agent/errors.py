@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The faults that cross rooms. Each says what an operator can do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One mistake in a file that an operator wrote.
+
+    Attributes:
+        file: the file's name as the operator gave it.
+        line: from 1; 0 when the fault is of the file as a whole.
+        column: from 1; 0 likewise.
+        what: what is wrong and what was expected.
+        hint: the nearest valid name or the next step, empty when there is none.
+    """
+
+    file: str
+    line: int
+    column: int
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Render as ``file:line:column: what (hint)``, the form that editors can follow."""
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class CeiloAgentError(Exception):
+    """The root of our own exceptions."""
+
+
+class ConfigError(CeiloAgentError):
+    """A configuration that cannot be used: every fault found in one pass.
+
+    Attributes:
+        faults: at least one, in the order of the file.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = sorted(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class PluginError(CeiloAgentError):
+    """A plugin that is not there, or whose code cannot be loaded; the message names it."""
+
+
+class Unavailable(CeiloAgentError):
+    """What is to be read cannot be reached now; it is tried again at the next cycle."""
+
+
+class DeliveryError(CeiloAgentError):
+    """A publisher could not take a batch."""
+
+
+class Retryable(DeliveryError):
+    """The same batch may succeed later.
+
+    Attributes:
+        retry_after: seconds that the other side asked to wait, None when it said nothing.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class Permanent(DeliveryError):
+    """The same batch will never succeed."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest of the valid names, empty if none is near."""
+    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f"did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the agent, with its help; nothing else declares one.
+
+Names are Ceilometer's where the meaning is the same. Precedence: the command line, then
+``[section]`` of the configuration files, then the default.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from oslo_config import cfg
+
+from ceilo_agent.errors import ConfigError, Fault
+
+GROUPS: Final[dict[str, list[Any]]] = {
+    "DEFAULT": [
+        cfg.StrOpt(
+            "host",
+            sample_default="<the machine's host name>",
+            help="Name of this host in resource ids and metadata. It must stay the same over "
+            "restarts: series hang on it.",
+        ),
+        cfg.StrOpt(
+            "pipeline_cfg_file",
+            help="The file of sources and sinks. Without it the first of "
+            "/etc/ceilo_agent/pipeline.yaml and the file that came with the installation.",
+        ),
+        cfg.StrOpt(
+            "state_path",
+            sample_default="/var/lib/ceilo_agent",
+            help="Directory for what the agent keeps over restarts: last readings and the embedded "
+            "store. Without it /var/lib/ceilo_agent for root, ~/.local/state/ceilo_agent for others.",
+        ),
+        cfg.BoolOpt("debug", default=False, help="Log at level DEBUG instead of INFO."),
+        cfg.StrOpt("log_file", help="Log into this file instead of standard error."),
+    ],
+    "polling": [
+        cfg.ListOpt(
+            "namespaces",
+            default=["compute", "host"],
+            help="What to poll: compute (the guests of the local libvirt), host (this machine).",
+        ),
+        cfg.IntOpt(
+            "interval",
+            min=1,
+            max=86400,
+            help="Poll every source at this interval, in seconds, whatever the file says.",
+        ),
+    ],
+    "libvirt": [
+        cfg.StrOpt(
+            "uri",
+            help="The hypervisor to read. Without it qemu:///system where its socket exists, else "
+            "libvirt's built-in test driver, test:///default; the agent says which.",
+        ),
+        cfg.FloatOpt(
+            "call_timeout",
+            default=2.0,
+            min=0.1,
+            max=60.0,
+            help="Seconds that one call of libvirt may take before its guests go without samples "
+            "in this cycle.",
+        ),
+        cfg.IntOpt(
+            "metadata_refresh",
+            default=3600,
+            min=10,
+            help="Seconds after which the XML of a guest is read again even if no event told of a "
+            "change.",
+        ),
+    ],
+    "compute": [
+        cfg.BoolOpt(
+            "report_stopped_instance_metrics",
+            default=False,
+            help="Report what libvirt knows of guests that are shut off: their state, vCPUs, memory "
+            "and disk sizes.",
+        ),
+    ],
+    "store": [
+        cfg.StrOpt(
+            "path",
+            sample_default="<state_path>/store.db",
+            help="The embedded metric store's file.",
+        ),
+        cfg.IntOpt(
+            "max_age",
+            default=7 * 86400,
+            min=60,
+            help="Seconds that samples stay in the embedded store.",
+        ),
+        cfg.IntOpt(
+            "max_bytes",
+            default=1 << 30,
+            min=1 << 20,
+            help="Bytes that the embedded store may take on disk; the oldest samples go first.",
+        ),
+    ],
+}
+
+PIPELINE_PLACES: Final = (
+    Path("/etc/ceilo_agent/pipeline.yaml"),
+    Path(__file__).resolve().parent.parent / "etc" / "pipeline.yaml",
+)
+"""Where pipeline.yaml is looked for: the operator's, then that of a source tree; the one that was
+installed beside the package (``<prefix>/etc/ceilo_agent``) is the last."""
+
+
+def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
+    """Read configuration files and return oslo.config's object with every option filled in.
+
+    Args:
+        files: paths given as ``--config-file``; without any, /etc/ceilo_agent/ceilo_agent.conf if
+            it exists.
+        overrides: values from the command line by ``section.name``; None values are passed over.
+
+    Raises:
+        ConfigError: a file cannot be read, or a value is of the wrong type.
+    """
+    conf = cfg.ConfigOpts()
+    for group, options in GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    default = Path("/etc/ceilo_agent/ceilo_agent.conf")
+    chosen = list(files) or ([str(default)] if default.is_file() else [])
+    try:
+        conf([], project="ceilo_agent", default_config_files=chosen, default_config_dirs=[])
+        _check_values(conf)
+    except (cfg.Error, ValueError) as error:
+        raise ConfigError([Fault(" ".join(chosen) or "options", 0, 0, str(error))]) from error
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            group, _, option = name.rpartition(".")
+            conf.set_override(option, value, group=None if group == "DEFAULT" else group)
+    return conf
+
+
+def _check_values(conf: Any) -> None:
+    """Touch every value: oslo.config finds a wrong one only when it is read."""
+    for group, options in GROUPS.items():
+        section = conf if group == "DEFAULT" else conf[group]
+        for option in options:
+            getattr(section, option.dest)
+
+
+def host(conf: Any) -> str:
+    """Return the name of this host."""
+    return str(conf.host or socket.gethostname())
+
+
+def state_path(conf: Any) -> Path:
+    """Return the directory for what the agent keeps."""
+    if conf.state_path:
+        return Path(conf.state_path)
+    if os.geteuid() == 0:
+        return Path("/var/lib/ceilo_agent")
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "ceilo_agent"
+
+
+def store_path(conf: Any) -> Path:
+    """Return the embedded store's file."""
+    return Path(conf.store.path) if conf.store.path else state_path(conf) / "store.db"
+
+
+def values(conf: Any) -> dict[str, Any]:
+    """Return every value by ``section.name``, for plugins' defaults."""
+    found = {
+        f"{group}.{option.dest}": getattr(conf if group == "DEFAULT" else conf[group], option.dest)
+        for group, options in GROUPS.items()
+        for option in options
+    }
+    found["DEFAULT.host"] = host(conf)
+    found["DEFAULT.state_path"] = str(state_path(conf))
+    found["store.path"] = str(store_path(conf))
+    return found

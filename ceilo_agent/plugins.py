@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a plugin must be: four contracts, one page, loaded by name through stevedore.
+
+| kind | namespace | it answers |
+|---|---|---|
+| Discovery | ``ceilo_agent.discovery`` | what exists |
+| Inspector | ``ceilo_agent.inspector`` | what its meters read now |
+| Transformer | ``ceilo_agent.transformer`` | what the samples become |
+| Publisher | ``ceilo_agent.publisher`` | where they go |
+
+A plugin is one file, one entry point and one row of documentation.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Final
+from urllib.parse import SplitResult
+
+import msgspec
+from stevedore.driver import DriverManager
+from stevedore.exception import NoMatches
+
+from ceilo_agent.errors import PluginError, nearest
+from ceilo_agent.sample import Meter, Resource, Sample, Volume
+
+# -- What exists ---------------------------------------------------------------------------------
+
+
+class Target(msgspec.Struct, frozen=True, eq=False):
+    """One thing that can be inspected.
+
+    Attributes:
+        id: stable and unique among the targets of its discovery; what agents share work by.
+        handle: what the inspector needs to read it; only the two of them know its type.
+    """
+
+    id: str
+    handle: Any = None
+
+
+class Listing(msgspec.Struct, frozen=True, eq=False):
+    """What a discovery found.
+
+    Attributes:
+        targets: what exists now.
+        complete: whether a target that is missing here is known to be gone.
+    """
+
+    targets: Sequence[Target]
+    complete: bool = True
+
+
+class Discovery(ABC):
+    """Says what exists; asked once per cycle."""
+
+    shared: ClassVar[bool] = False
+    """Whether its targets belong to no host, so that agents share them out among themselves."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @abstractmethod
+    def discover(self, deadline: float) -> Listing:
+        """List the targets before `deadline` (CLOCK_MONOTONIC seconds).
+
+        Raises:
+            Unavailable: nobody can be asked now.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of connections; never blocks."""
+
+
+# -- What it reads -------------------------------------------------------------------------------
+
+
+class Derivation(enum.Enum):
+    """How a meter follows from the last two readings of others of the same resource."""
+
+    DELTA = "delta"
+    """What the counter gained."""
+    RATE = "rate"
+    """What the counter gained, per second."""
+    MEAN = "mean"
+    """What the first counter gained for each that the second gained."""
+
+
+class Column(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One meter of an observation.
+
+    Attributes:
+        meter: what is measured.
+        derive: None when the inspector reads it, else how it follows from `of`.
+        of: names of the meters it is derived from; the inspector reads those beside it.
+    """
+
+    meter: Meter
+    derive: Derivation | None = None
+    of: tuple[str, ...] = ()
+
+
+class Observation(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """What was read of one resource at one moment.
+
+    Attributes:
+        resource: of what.
+        columns: one tuple shared by all resources of a kind; callers cache by its identity.
+        volumes: one per column, None where the value is absent or derived.
+        time: when it was read, UTC seconds.
+        clock: the same moment on CLOCK_BOOTTIME, seconds.
+        owner: the id of the target it was read from.
+        incarnation: changes when the counters began anew (a restart, another device).
+    """
+
+    resource: Resource
+    columns: tuple[Column, ...]
+    volumes: Sequence[Volume | None]
+    time: float
+    clock: float
+    owner: str
+    incarnation: str = ""
+
+
+class Missing(msgspec.Struct, frozen=True, eq=False):
+    """A target that gave nothing, and why, in words for an operator."""
+
+    target: str
+    reason: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, eq=False):
+    """What one cycle read, from one inspector."""
+
+    observations: Sequence[Observation]
+    missing: Sequence[Missing] = ()
+
+
+class Inspector(ABC):
+    """Reads the meters of its targets: one snapshot per cycle for all sources that are due."""
+
+    discovery: ClassVar[str]
+    """The discovery whose targets it reads."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @abstractmethod
+    def meters(self) -> Collection[Meter]:
+        """Return every meter that it can read; names are unique over all inspectors."""
+
+    @abstractmethod
+    def inspect(
+        self, targets: Sequence[Target], wanted: frozenset[str], deadline: float
+    ) -> Snapshot:
+        """Read the wanted meters of the targets before `deadline` (CLOCK_MONOTONIC seconds).
+
+        A target that cannot be read is `missing` and costs only its own samples. A value that the
+        other side did not give is None, never zero.
+
+        Raises:
+            Unavailable: nothing can be read now.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of connections; never blocks."""
+
+
+# -- What becomes of it --------------------------------------------------------------------------
+
+
+class Transformer(ABC):
+    """A callable over a list of samples; what can be computed before is, in the constructor.
+
+    This form keeps no state: the output follows from the samples alone, so any worker may run it.
+    """
+
+    Parameters: ClassVar[type[msgspec.Struct]]
+    """What operators may write under ``parameters:``, with a description of each."""
+
+    def __init__(self, parameters: Any) -> None:
+        self.parameters = parameters
+
+    @abstractmethod
+    def __call__(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Return what the samples become; those left out are dropped."""
+
+
+class StatefulTransformer(Transformer):
+    """A transformer that remembers samples. Time is passed in, never read.
+
+    Dumping and loading between any two batches must not change the output.
+    """
+
+    @abstractmethod
+    def key(self, sample: Sample) -> Hashable:
+        """Return what the state is divided by: samples of one key must reach one worker."""
+
+    @abstractmethod
+    def tick(self, now: float) -> Sequence[Sample]:
+        """Move time to `now` (UTC seconds) and return what is due by then."""
+
+    @abstractmethod
+    def dump(self) -> bytes:
+        """Return the whole state."""
+
+    @abstractmethod
+    def load(self, state: bytes) -> None:
+        """Take up a state that `dump` returned."""
+
+
+# -- Where it goes -------------------------------------------------------------------------------
+
+
+class Promise(enum.Enum):
+    """What a publisher can promise; the table of guarantees is made from it."""
+
+    IDEMPOTENT = "a batch sent twice is stored once"
+    ORDERED = "samples of one series arrive in order"
+    DURABLE = "samples wait on disk while the other side is away"
+    ACKED = "the other side confirms what it stored"
+    PULL = "readers come and fetch; nothing is sent"
+
+
+class Publisher(ABC):
+    """Where samples go. An author writes `push` and a struct of options; the rest wraps it.
+
+    Attributes:
+        url: what the operator wrote, its query taken out.
+        options: an instance of `Options`, from the query or the mapping in the file.
+        context: where this agent runs.
+    """
+
+    promises: ClassVar[frozenset[Promise]] = frozenset()
+    Options: ClassVar[type[msgspec.Struct]]
+    """What operators may write as the URL's query, with a description of each."""
+
+    def __init__(self, url: SplitResult, options: Any, context: Context) -> None:
+        self.url = url
+        self.options = options
+        self.context = context
+
+    def open(self) -> None:  # noqa: B027 - some need nothing
+        """Get ready to push.
+
+        Raises:
+            ConfigError: it can never work as configured; the agent refuses to start.
+            Retryable: not now.
+        """
+
+    @abstractmethod
+    def push(self, samples: Sequence[Sample]) -> None:
+        """Hand the samples over; to return is to promise that they arrived.
+
+        Raises:
+            Retryable: the same samples may succeed later.
+            Permanent: they never will.
+        """
+
+    def close(self) -> None:  # noqa: B027 - some need nothing
+        """Let go of what `open` took."""
+
+
+class Context(msgspec.Struct, frozen=True, eq=False):
+    """What a plugin may know of the agent it runs in.
+
+    Attributes:
+        host: this host's name in resource ids and metadata.
+        options: values of the agent's own options by ``section.name``, for defaults.
+    """
+
+    host: str
+    options: Mapping[str, Any]
+
+
+# -- Loading -------------------------------------------------------------------------------------
+
+DISCOVERY: Final = "ceilo_agent.discovery"
+INSPECTOR: Final = "ceilo_agent.inspector"
+TRANSFORMER: Final = "ceilo_agent.transformer"
+PUBLISHER: Final = "ceilo_agent.publisher"
+
+
+def names(namespace: str) -> Collection[str]:
+    """Return the names of the installed plugins of a kind, sorted; loads none of them."""
+    return sorted({entry.name for entry in entry_points(group=namespace)})
+
+
+def load(namespace: str, name: str) -> Callable[..., Any]:
+    """Return the class that an entry point names.
+
+    Raises:
+        PluginError: no such plugin, or its code cannot be loaded; the message names it.
+    """
+    kind = namespace.rpartition(".")[2]
+    try:
+        manager = DriverManager(
+            namespace,
+            name,
+            on_load_failure_callback=_raise_load_failure,
+            warn_on_missing_entrypoint=False,
+        )
+    except NoMatches:
+        hint = (
+            nearest(name, names(namespace)) or f"there are {', '.join(names(namespace)) or 'none'}"
+        )
+        raise PluginError(f"no {kind} is named '{name}' ({hint})") from None
+    driver: Callable[..., Any] = manager.driver
+    return driver
+
+
+def _raise_load_failure(manager: Any, entry: Any, error: BaseException) -> None:
+    kind = manager.namespace.rpartition(".")[2]
+    raise PluginError(
+        f"the {kind} '{entry.name}' ({entry.value}) cannot be loaded: "
+        f"{type(error).__name__}: {error}"
+    ) from error
