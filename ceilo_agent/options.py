@@ -34,7 +34,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "state_path",
             sample_default="/var/lib/ceilo_agent",
             help="Directory for what the agent keeps over restarts: last readings and the embedded "
-            "store. Without it /var/lib/ceilo_agent for root, ~/.local/state/ceilo_agent for others.",
+            "store. Without it /var/lib/ceilo_agent for root, else ~/.local/state/ceilo_agent.",
         ),
         cfg.BoolOpt("debug", default=False, help="Log at level DEBUG instead of INFO."),
         cfg.StrOpt("log_file", help="Log into this file instead of standard error."),
@@ -63,8 +63,8 @@ GROUPS: Final[dict[str, list[Any]]] = {
             default=2.0,
             min=0.1,
             max=60.0,
-            help="Seconds that one call of libvirt may take before its guests go without samples "
-            "in this cycle.",
+            help="Seconds that libvirt may take to connect, to list its guests and to tell their "
+            "XML. The bulk calls may take half the interval, at most 10 s.",
         ),
         cfg.IntOpt(
             "metadata_refresh",
@@ -78,7 +78,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
         cfg.BoolOpt(
             "report_stopped_instance_metrics",
             default=False,
-            help="Report what libvirt knows of guests that are shut off: their state, vCPUs, memory "
+            help="Report what libvirt knows of stopped guests: their state, vCPUs, memory "
             "and disk sizes.",
         ),
     ],

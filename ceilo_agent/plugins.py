@@ -96,11 +96,13 @@ class Column(msgspec.Struct, frozen=True, gc=False, eq=False):
         meter: what is measured.
         derive: None when the inspector reads it, else how it follows from `of`.
         of: names of the meters it is derived from; the inspector reads those beside it.
+        per: a derived value is divided by this.
     """
 
     meter: Meter
     derive: Derivation | None = None
     of: tuple[str, ...] = ()
+    per: float = 1
 
 
 class Observation(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -109,7 +111,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, eq=False):
     Attributes:
         resource: of what.
         columns: one tuple shared by all resources of a kind; callers cache by its identity.
-        volumes: one per column, None where the value is absent or derived.
+        volumes: one per column, finite; None where the value is absent or derived.
         time: when it was read, UTC seconds.
         clock: the same moment on CLOCK_BOOTTIME, seconds.
         owner: the id of the target it was read from.
@@ -126,9 +128,10 @@ class Observation(msgspec.Struct, frozen=True, gc=False, eq=False):
 
 
 class Missing(msgspec.Struct, frozen=True, eq=False):
-    """A target that gave nothing, and why, in words for an operator."""
+    """A target that gave nothing: its id, its name for people, and why, in words for them."""
 
     target: str
+    name: str
     reason: str
 
 

@@ -74,6 +74,6 @@ def run() -> None:
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not a fault. Keep the interpreter from
         # flushing into the closed pipe on its way out.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         code = 0
     sys.exit(code if isinstance(code, int) else 0)

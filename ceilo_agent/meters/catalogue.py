@@ -17,9 +17,9 @@ A catalogue file is a mapping::
       - fields: ['block.*.name']
         reason: names the resource
 
-A meter says where its value comes from in one of four ways: `read` a field (`per` divides it),
-`compute` by a function of the inspector (`needs` lists the fields it takes), `derive` from the last
-two readings of other meters (`of`), or nothing of these when the inspector knows the name itself.
+A meter says where its value comes from in one of three ways: `read` a field, `compute` it by a
+function of the inspector (`needs` lists the fields that it takes, ``**`` stands for the rest of a
+name), or `derive` it from the last two readings of other meters (`of`); `per` divides the value.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         kind: the kind of resource that has it.
         description: one line of meaning.
         read: the field it is read from, below the kind's `fields`.
-        per: the value is the field divided by this.
+        per: the field, or the derived value, is divided by this.
         compute: the name of the inspector's function that makes it from `needs`.
         needs: the fields that `compute` takes.
         derive: how it follows from the last two readings of `of`.
@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind: str
     description: str
     read: str | None = None
-    per: int = 1
+    per: int | float = 1
     compute: str | None = None
     needs: tuple[str, ...] = ()
     derive: Derivation | None = None
@@ -103,7 +103,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             if entry.name in wanted:
                 needed.update(entry.of)
         return tuple(
-            Column(Meter(entry.name, entry.unit, entry.type), entry.derive, entry.of)
+            Column(Meter(entry.name, entry.unit, entry.type), entry.derive, entry.of, entry.per)
             for entry in entries
             if entry.name in needed
         )
@@ -132,8 +132,8 @@ def _check(entry: Entry, found: Catalogue) -> None:
     for name in entry.of:
         if name not in siblings:
             raise ValueError(f"the meter {entry.name} is derived from {name}, which is no sibling")
-    if sum(way is not None for way in (entry.read, entry.compute, entry.derive)) > 1:
-        raise ValueError(f"the meter {entry.name} says two ways to get its value")
+    if sum(way is not None for way in (entry.read, entry.compute, entry.derive)) != 1:
+        raise ValueError(f"the meter {entry.name} says no way, or two ways, to get its value")
 
 
 @functools.cache

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ceilo-agent poll --once`: read everything once, show it, exit."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from ceilo_agent import options
+from ceilo_agent.cli import logs
+from ceilo_agent.cli.arguments import words
+from ceilo_agent.cli.tables import show
+from ceilo_agent.sample import Batch, Sample, as_document, isotime
+
+ONCE: Final = 20.0
+"""The interval to poll as if by: it gives each call the longest deadline there is."""
+
+
+@click.command("poll")
+@click.option("--once", is_flag=True, default=True, help="Poll one time (the only way there is).")
+@click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
+@click.option("--meter", "meters", multiple=True, metavar="PATTERN", help="Only these meters.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table")
+@click.pass_obj
+def command(
+    config_files: tuple[str, ...],
+    once: bool,  # noqa: ARG001
+    namespaces: list[str] | None,
+    meters: tuple[str, ...],
+    output: str,
+) -> int:
+    """Poll once, print the samples, exit.
+
+    The exit code is 1 when a namespace gave no samples; the reason is on standard error.
+    """
+    conf = options.parse(config_files, {"polling.namespaces": namespaces})
+    logs.setup(conf, logging.WARNING)
+    samples, whole = _poll(conf, meters or ("*",))
+    if output == "json":
+        import msgspec  # noqa: PLC0415
+
+        documents = [as_document(sample) for sample in samples]
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(documents)).decode() + "\n")
+    else:
+        _table(samples)
+    from ceilo_agent.cli.daemon import leave  # noqa: PLC0415
+
+    sys.stdout.flush()
+    return leave(0 if samples and whole else 1, ended=whole)
+
+
+def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
+    """Return the samples, and whether nothing was missing."""
+    from ceilo_agent.pipeline.matching import Matcher  # noqa: PLC0415
+    from ceilo_agent.plugins import Context  # noqa: PLC0415
+    from ceilo_agent.polling.agent import Selected, lanes  # noqa: PLC0415
+
+    batches: list[Batch] = []
+    context = Context(options.host(conf), options.values(conf))
+    source = Selected("poll", ONCE, Matcher(patterns))
+    made = lanes(conf.polling.namespaces, [source], context, batches.append)
+    for lane in made:
+        lane.poll_all()
+        lane.close()
+    whole = bool(made) and all(lane.fault is None and not lane.missing for lane in made)
+    return [sample for batch in batches for sample in batch.samples], whole
+
+
+def _table(samples: Sequence[Sample]) -> None:
+    rows = [
+        (
+            isotime(sample.time),
+            str(sample.resource.metadata.get("display_name", "")),
+            sample.resource.id,
+            sample.meter.name,
+            str(sample.volume),
+            sample.meter.unit,
+        )
+        for sample in samples
+    ]
+    show(("time", "name", "resource", "meter", ">volume", "unit"), rows)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ceilo-agent polling`: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+from ceilo_agent import options
+from ceilo_agent.cli import logs
+from ceilo_agent.cli.arguments import words
+
+
+@click.command("polling")
+@click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
+@click.option("--pipeline", metavar="FILE", help="The pipeline file.")
+@click.option("--interval", type=click.IntRange(1, 86400), help="Poll every source this often.")
+@click.pass_obj
+def command(
+    config_files: tuple[str, ...],
+    namespaces: list[str] | None,
+    pipeline: str | None,
+    interval: int | None,
+) -> int:
+    """Poll through pipeline.yaml until told to stop."""
+    conf = options.parse(
+        config_files,
+        {
+            "polling.namespaces": namespaces,
+            "polling.interval": interval,
+            "DEFAULT.pipeline_cfg_file": pipeline,
+        },
+    )
+    logs.setup(conf)
+    from ceilo_agent.cli.daemon import Daemon, leave  # noqa: PLC0415 - not for `--help`
+
+    daemon = Daemon(conf)
+    daemon.run()
+    return leave(0, ended=daemon.stop())

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ceilo-agent up`: polls this machine into the embedded store and shows it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ceilo_agent import options
+from ceilo_agent.cli import logs
+from ceilo_agent.cli.arguments import duration
+from ceilo_agent.cli.board import HEADER, Board
+from ceilo_agent.cli.tables import show
+from ceilo_agent.sample import isotime
+
+if TYPE_CHECKING:
+    from ceilo_agent.cli.daemon import Daemon
+
+INTERVAL: Final = 5
+"""Seconds: somebody watches."""
+
+
+@click.command("up")
+@click.option(
+    "--for",
+    "seconds",
+    type=duration,
+    metavar="DURATION",
+    help="Stop after this long, such as 20s or 5m.",
+)
+@click.option("--interval", type=click.IntRange(1, 86400), default=INTERVAL, show_default=True)
+@click.option("--pipeline", metavar="FILE", help="The pipeline file.")
+@click.pass_obj
+def command(
+    config_files: tuple[str, ...], seconds: float | None, interval: int, pipeline: str | None
+) -> int:
+    """Poll this machine's guests and the machine, store the samples and show them live.
+
+    Needs no configuration. The exit code is 1 when no sample was stored.
+    """
+    conf = options.parse(
+        config_files,
+        {"polling.interval": interval, "DEFAULT.pipeline_cfg_file": pipeline},
+    )
+    terminal = sys.stdout.isatty()
+    logs.setup(conf, logging.WARNING if terminal else logging.INFO)
+    from ceilo_agent.cli.daemon import Daemon, leave  # noqa: PLC0415 - not for `--help`
+
+    board = Board()
+    daemon = Daemon(conf, board.update)
+    print(f"pipeline: {daemon.path}\nstore:    {options.store_path(conf)}\n{_said(conf)}")
+    if terminal:
+        _draw(daemon, board, seconds)
+    else:
+        _print(daemon, board, seconds)
+    ended = daemon.stop()
+    if not terminal:
+        show(HEADER, board.rows())
+    print(f"{daemon.delivered} samples stored; look at them with: ceilo-agent query")
+    return leave(0 if daemon.delivered else 1, ended=ended)
+
+
+def _said(conf: Any) -> str:
+    from ceilo_agent.discovery.libvirt.connection import choose_uri  # noqa: PLC0415
+
+    uri, why = choose_uri(conf.libvirt.uri)
+    said = f"guests:   {uri} ({why})"
+    if uri.startswith("test:"):
+        said += (
+            "\n          for real guests install libvirt and QEMU; in a source tree"
+            " `DEMO_GUESTS=2 make demo` boots two small ones"
+        )
+    return said
+
+
+def _print(daemon: Daemon, board: Board, seconds: float | None) -> None:
+    """Print a line whenever there are new samples."""
+    last = 0
+
+    def beat() -> None:
+        nonlocal last
+        if board.samples > last:
+            new, last = board.samples - last, board.samples
+            host = board.host()
+            print(
+                f"{isotime(board.time)}  {len(board.rows())} guests, {new} samples"
+                + (f"; host: {host}" if host else ""),
+                flush=True,
+            )
+
+    daemon.run(seconds, beat)
+
+
+def _draw(daemon: Daemon, board: Board, seconds: float | None) -> None:
+    """Keep a table up to date until the end."""
+    from rich.live import Live  # noqa: PLC0415 - only on a terminal
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    def drawn() -> Table:
+        caption = Text(f"{board.samples} samples; host: {board.host() or '-'}   (Ctrl-C to stop)")
+        table = Table(box=None, header_style="bold", caption=caption, caption_justify="left")
+        for name in HEADER:
+            table.add_column(name.lstrip(">"), justify="right" if name[0] == ">" else "left")
+        for row in board.rows():
+            table.add_row(*map(Text, row))
+        return table
+
+    with Live(drawn(), auto_refresh=False) as live:
+        daemon.run(seconds, lambda: live.update(drawn(), refresh=True))

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed access to the nodes of a document that goes on after a mistake and keeps them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ceilo_agent.definition.document import Document
+from ceilo_agent.definition.nodes import (
+    ListNode,
+    MappingNode,
+    Node,
+    Position,
+    ScalarNode,
+    describe,
+    shown,
+)
+from ceilo_agent.definition.syntax import QUOTE
+from ceilo_agent.errors import Fault, nearest
+
+
+class Reader:
+    """Reads values from nodes; what is not as expected becomes a fault and reads as None.
+
+    Attributes:
+        file: the name that goes into faults.
+        faults: all mistakes so far, those of the document first.
+        warnings: what works but should not stay.
+    """
+
+    def __init__(self, file: str, document: Document) -> None:
+        self.file = file
+        self.faults: list[Fault] = list(document.faults)
+        self.warnings: list[Fault] = []
+        # A value that the document already told of has no meaning of its own.
+        self._told = {(fault.line, fault.column) for fault in document.faults}
+
+    def fault(self, place: Position, what: str, hint: str = "") -> None:
+        """Add a mistake."""
+        if place not in self._told:
+            self.faults.append(Fault(self.file, *place, what, hint))
+
+    def warn(self, place: Position, what: str, hint: str = "") -> None:
+        """Add a warning."""
+        self.warnings.append(Fault(self.file, *place, what, hint))
+
+    def expected(self, node: Node, what: str, hint: str = "") -> None:
+        """Add the mistake that something else stands where `what` was expected."""
+        self.fault(node.position, f"{what} was expected, found {describe(node)}", hint)
+
+    def mapping(self, node: Node, what: str) -> MappingNode | None:
+        """Return the node if it is a mapping."""
+        if isinstance(node, MappingNode):
+            return node
+        self.expected(node, what)
+        return None
+
+    def keys(
+        self,
+        node: MappingNode,
+        known: Sequence[str],
+        required: Iterable[str] = (),
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check the keys of a mapping.
+
+        Args:
+            node: the mapping.
+            known: the keys that it may have.
+            required: those that it must have.
+            refused: keys of other programs' files, with the reason why they are refused.
+        """
+        for key, place in node.keys.items():
+            if refused and key in refused:
+                self.fault(place, f"the key '{key}' is not supported", refused[key])
+            elif key not in known:
+                self.fault(place, f"unknown key '{shown(key)}'", nearest(key, known))
+        for key in required:
+            if key not in node.keys:
+                self.fault(node.position, f"the key '{key}' is missing")
+
+    def items(self, node: Node, what: str) -> list[Node] | None:
+        """Return the items if the node is a list."""
+        if isinstance(node, ListNode):
+            return node.items
+        self.expected(node, what)
+        return None
+
+    def text(self, node: Node, what: str) -> str | None:
+        """Return the text if the node is one that is not empty."""
+        if isinstance(node, ScalarNode):
+            if isinstance(node.value, str) and node.value:
+                return node.value
+            if node.value is not None and node.value != "":
+                self.expected(node, what, QUOTE)
+                return None
+        self.expected(node, what)
+        return None
+
+    def texts(self, node: Node, what: str, item: str) -> list[tuple[str, Position]] | None:
+        """Return the texts of a list with their positions; those that are none are left out."""
+        nodes = self.items(node, what)
+        if nodes is None:
+            return None
+        found = []
+        for each in nodes:
+            text = self.text(each, item)
+            if text is not None:
+                found.append((text, each.position))
+        return found

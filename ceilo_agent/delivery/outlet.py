@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A publisher on a thread of its own, behind a bounded queue.
+
+A slow or dead publisher holds up neither polling nor another publisher. When its queue is full the
+oldest batch goes first, counted and told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ceilo_agent.errors import DeliveryError, Retryable
+from ceilo_agent.plugins import Publisher
+from ceilo_agent.sample import Sample
+
+LOG = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 100_000
+"""Samples that may wait for one publisher: some 20 MB."""
+
+RETRY_AFTER: Final = 1.0
+"""Seconds before a batch is tried again, doubled up to RETRY_AT_MOST."""
+
+RETRY_AT_MOST: Final = 30.0
+
+
+class Counters(msgspec.Struct):
+    """What became of the samples: offered = delivered + waiting + refused + dropped."""
+
+    offered: int = 0
+    delivered: int = 0
+    refused: int = 0
+    """The publisher said that it will never take them."""
+    dropped: int = 0
+    """The queue was full, or the agent stopped before they could be delivered."""
+
+
+class Outlet:
+    """Delivers to one publisher, in order, retrying while it is away.
+
+    Args:
+        name: the publisher's identity.
+        publisher: opened by `open`.
+        max_waiting: samples that may wait.
+    """
+
+    def __init__(self, name: str, publisher: Publisher, max_waiting: int = MAX_WAITING) -> None:
+        self.name = name
+        self.counters = Counters()
+        self._publisher = publisher
+        self._max_waiting = max_waiting
+        self._queue: deque[Sequence[Sample]] = deque()
+        self._waiting = 0
+        self._changed = threading.Condition()
+        self._closing: float | None = None
+        self._fault: str | None = None
+        self._thread = threading.Thread(target=self._run, name=f"publish-{name}", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Samples not yet delivered."""
+        return self._waiting
+
+    def open(self) -> None:
+        """Open the publisher and begin to deliver.
+
+        Raises:
+            ConfigError: it can never work as configured.
+        """
+        try:
+            self._publisher.open()
+        except Retryable as error:
+            self._tell(str(error))
+        self._thread.start()
+
+    def offer(self, samples: Sequence[Sample]) -> None:
+        """Queue samples for delivery; never blocks."""
+        with self._changed:
+            self.counters.offered += len(samples)
+            self._queue.append(samples)
+            self._waiting += len(samples)
+            lost = 0
+            while self._waiting > self._max_waiting and len(self._queue) > 1:
+                lost += len(self._queue[0])
+                self._waiting -= len(self._queue.popleft())
+            self.counters.dropped += lost
+            self._changed.notify()
+        if lost:
+            LOG.warning("publisher %s: the queue is full, %d samples dropped", self.name, lost)
+
+    def close(self, deadline: float) -> None:
+        """Deliver what waits until `deadline` (CLOCK_MONOTONIC), then drop and count the rest."""
+        with self._changed:
+            self._closing = deadline
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            lost, self._waiting = self._waiting, 0
+            self._queue.clear()
+            self.counters.dropped += lost
+        if lost:
+            LOG.warning("publisher %s: %d samples dropped at the end", self.name, lost)
+
+    def _run(self) -> None:
+        pause = RETRY_AFTER
+        while (samples := self._next()) is not None:
+            try:
+                self._publisher.push(samples)
+            except Retryable as error:
+                self._tell(str(error))
+                self._wait(error.retry_after or pause)
+                pause = min(2 * pause, RETRY_AT_MOST)
+                continue
+            except DeliveryError as error:
+                self._tell(f"{len(samples)} samples refused: {error}")
+                self._done(samples, delivered=False)
+                continue
+            except Exception as error:
+                LOG.exception("publisher %s: %d samples lost", self.name, len(samples))
+                self._tell(f"{type(error).__name__}: {error}")
+                self._done(samples, delivered=False)
+                continue
+            self._done(samples, delivered=True)
+            self._tell(None)
+            pause = RETRY_AFTER
+        self._publisher.close()
+
+    def _next(self) -> Sequence[Sample] | None:
+        """Return the oldest batch, left in the queue until it is done; None to stop."""
+        with self._changed:
+            while not self._queue:
+                if self._closing is not None:
+                    return None
+                self._changed.wait()
+            if self._closing is not None and time.monotonic() >= self._closing:
+                return None
+            return self._queue[0]
+
+    def _done(self, samples: Sequence[Sample], *, delivered: bool) -> None:
+        with self._changed:
+            if self._queue and self._queue[0] is samples:
+                self._queue.popleft()
+                self._waiting -= len(samples)
+            elif delivered:
+                # It was dropped for its age while it was being delivered.
+                self.counters.dropped -= len(samples)
+            else:
+                return
+            if delivered:
+                self.counters.delivered += len(samples)
+            else:
+                self.counters.refused += len(samples)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait before the next try; a closing agent tries once more at once."""
+        with self._changed:
+            if self._closing is None:
+                self._changed.wait_for(lambda: self._closing is not None, seconds)
+            else:
+                self._changed.wait(min(0.1, seconds))
+
+    def _tell(self, fault: str | None) -> None:
+        """Log a fault when it comes and when it goes."""
+        if fault is not None and fault != self._fault:
+            LOG.warning("publisher %s: %s", self.name, fault)
+        elif fault is None and self._fault is not None:
+            LOG.info("publisher %s: delivers again", self.name)
+        self._fault = fault

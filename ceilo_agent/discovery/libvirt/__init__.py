@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guests of a hypervisor, through libvirt, read-only."""

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that may never return, each with a deadline.
+
+A call of libvirt blocks in C for as long as the guest behind it does. It runs on a daemon thread;
+who waits gives up at the deadline, the thread stays with the call until that returns, and its late
+answer is dropped. So a stuck call costs one thread of a small crew, never the caller, and never the
+exit of the process.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from ceilo_agent.errors import Unavailable
+
+MAX_IN_FLIGHT: Final = 3
+"""Calls at a time on one connection. libvirtd serves 5 of a client at once (`max_client_requests`);
+stuck ones that use them up would starve the keepalive as well."""
+
+
+class DeadlinePassed(Unavailable):
+    """The call did not return in time; it goes on without anybody waiting for it."""
+
+
+class Call:
+    """One call under way."""
+
+    __slots__ = ("_args", "_done", "_error", "_function", "_result", "began", "ended")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+        self._done = threading.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.began = 0.0
+        self.ended = 0.0
+
+    def run(self) -> None:
+        """Make the call, on a thread of the crew. `began` and `ended` are CLOCK_BOOTTIME."""
+        self.began = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            self._result = self._function(*self._args)
+        except BaseException as error:  # it is raised where the result is awaited
+            self._error = error
+        self.ended = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._function = self._args = None  # type: ignore[assignment] # let go of what they hold
+        self._done.set()
+
+    def result(self, deadline: float) -> Any:
+        """Wait until `deadline` (CLOCK_MONOTONIC) and return what the call returned.
+
+        Raises:
+            DeadlinePassed: it has not returned.
+            Exception: whatever the call raised.
+        """
+        if not self._done.wait(max(0.0, deadline - time.monotonic())):
+            raise DeadlinePassed("no answer in time")
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Crew:
+    """A few daemon threads that make calls; started as they are needed."""
+
+    def __init__(self, name: str, size: int = MAX_IN_FLIGHT) -> None:
+        self._name = name
+        self._size = size
+        self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._busy = 0
+
+    @property
+    def busy(self) -> int:
+        """How many calls are waiting or under way."""
+        return self._busy
+
+    def start(self, function: Callable[..., Any], *args: Any) -> Call:
+        """Begin a call as soon as a thread is free and return it at once."""
+        call = Call(function, args)
+        with self._lock:
+            self._busy += 1
+            if self._busy > self._threads and self._threads < self._size:
+                self._threads += 1
+                name = f"{self._name}-{self._threads}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._waiting.put(call)
+        return call
+
+    def close(self) -> None:
+        """Let idle threads end; stuck ones end when their call returns."""
+        for _ in range(self._threads):
+            self._waiting.put(None)
+
+    def _serve(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            call.run()
+            with self._lock:
+                self._busy -= 1
+            del call  # an idle thread must not keep the last answer alive

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of Linux that psutil does not give, from the files that the kernel makes of them.
+
+Each function returns what the file has, under the kernel's own names; what it lacks is absent.
+The place of /proc is psutil's, so that one setting moves both.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+
+
+def proc() -> Path:
+    """Return where /proc is mounted."""
+    return Path(psutil.PROCFS_PATH)
+
+
+def boot_id() -> str:
+    """Return the random name of this boot (random(4)), empty where the kernel gives none."""
+    try:
+        return (proc() / "sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def stat() -> dict[str, int]:
+    """Return the first figure of each line of /proc/stat (proc_stat(5)): of `intr` the sum."""
+    return _first_figures("stat")
+
+
+def meminfo() -> dict[str, int]:
+    """Return /proc/meminfo (proc_meminfo(5)): KiB, or pages for HugePages_*."""
+    return _first_figures("meminfo")
+
+
+def vmstat() -> dict[str, int]:
+    """Return /proc/vmstat (proc_vmstat(5)): pgpg* in KiB, pswp* in pages, the rest are events."""
+    words = (proc() / "vmstat").read_text("ascii").split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+
+
+def _first_figures(file: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in (proc() / file).read_text("ascii").splitlines():
+        # `intr` goes on with a figure for each interrupt: thousands on a large machine.
+        words = line.split(None, 2)
+        if len(words) > 1:
+            found[words[0].rstrip(":")] = int(words[1])
+    return found
+
+
+def loadavg() -> dict[str, int]:
+    """Return `total`, the processes and threads that exist, from /proc/loadavg."""
+    # 0.20 0.18 0.12 1/80 11206: the fourth is those that run or could, of those that exist.
+    entities = (proc() / "loadavg").read_text("ascii").split()[3]
+    return {"total": int(entities.partition("/")[2])}
+
+
+def snmp() -> dict[str, int]:
+    """Return the counters of IP from /proc/net/snmp, under the names of the IP-MIB (RFC 1213)."""
+    lines = (proc() / "net/snmp").read_text("ascii").splitlines()
+    names, figures = (line.split()[1:] for line in lines if line.startswith("Ip:"))
+    return dict(zip(names, map(int, figures), strict=True))
+
+
+def pressure() -> dict[str, int]:
+    """Return stall times in us as ``cpu.some``, ``io.full``, ... (the kernel's PSI).
+
+    Empty where the kernel was built or booted without it.
+    """
+    found: dict[str, int] = {}
+    for resource in ("cpu", "memory", "io"):
+        try:
+            text = (proc() / "pressure" / resource).read_text("ascii")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            # some avg10=0.00 avg60=0.00 avg300=0.00 total=0
+            words = line.split()
+            found[f"{resource}.{words[0]}"] = int(words[-1].partition("=")[2])
+    return found
+
+
+def clock() -> dict[str, float]:
+    """Return `boottime`: seconds since boot."""
+    return {"boottime": time.clock_gettime(time.CLOCK_BOOTTIME)}

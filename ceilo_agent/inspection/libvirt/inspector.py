@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inspector of guests: one snapshot per cycle from a few bulk calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final
+
+import libvirt
+
+from ceilo_agent.discovery.libvirt.guest import Guest
+from ceilo_agent.inspection.libvirt import bulk
+from ceilo_agent.inspection.libvirt.layout import Layout
+from ceilo_agent.inspection.libvirt.parts import PARTS
+from ceilo_agent.inspection.libvirt.resources import GuestResources
+from ceilo_agent.meters.catalogue import catalogue
+from ceilo_agent.plugins import Context, Inspector, Missing, Observation, Snapshot, Target
+from ceilo_agent.sample import Meter
+
+INCOMING: Final = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+"""Reasons of a paused guest that is not this host's yet, unless it was seen running here."""
+
+
+class LibvirtInspector(Inspector):
+    """Reads guests in bulk, only the groups that the wanted meters need."""
+
+    discovery: ClassVar[str] = "libvirt"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._catalogue = catalogue("compute")
+        self._layouts: dict[frozenset[str], Layout] = {}
+        self._resources: dict[str, tuple[tuple[Any, ...], GuestResources]] = {}
+        self._ran: dict[str, int] = {}
+
+    def meters(self) -> Collection[Meter]:
+        """Return all meters of the catalogue."""
+        return [Meter(entry.name, entry.unit, entry.type) for entry in self._catalogue.meters]
+
+    def inspect(
+        self, targets: Sequence[Target], wanted: frozenset[str], deadline: float
+    ) -> Snapshot:
+        """Read the wanted meters of all guests."""
+        present = {target.id for target in targets}
+        self._resources = {k: v for k, v in self._resources.items() if k in present}
+        self._ran = {k: v for k, v in self._ran.items() if k in present}
+        if not targets:
+            return Snapshot([])
+        guests = [target.handle for target in targets]
+        missing: list[Missing] = []
+        rows = bulk.read(guests, self._layout(wanted).groups, deadline, missing)
+        return Snapshot(list(self.observe(rows, wanted)), missing)
+
+    def observe(
+        self, rows: Iterable[bulk.Row], wanted: frozenset[str]
+    ) -> Iterator[Observation]:
+        """Turn replies into observations, one per resource that has a wanted meter."""
+        kinds = self._layout(wanted).kinds
+        ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        for guest, reply, clock in rows:
+            if not self._is_here(guest, reply):
+                continue
+            resources = self._resources_of(guest, reply)
+            moment = clock + ahead
+            for kind, found in kinds.items():
+                for prefix, (resource, incarnation) in PARTS[kind](reply, resources):
+                    values = found.read(reply, prefix, guest)
+                    yield Observation(
+                        resource, found.columns, values, moment, clock, guest.uuid, incarnation
+                    )
+
+    def _layout(self, wanted: frozenset[str]) -> Layout:
+        layout = self._layouts.get(wanted)
+        if layout is None:
+            layout = self._layouts[wanted] = Layout(self._catalogue, wanted)
+        return layout
+
+    def _is_here(self, guest: Guest, reply: dict[str, Any]) -> bool:
+        """Tell whether this host reports the guest: a migrating one is reported where it runs."""
+        state = reply.get("state.state")
+        if state == libvirt.VIR_DOMAIN_RUNNING:
+            self._ran[guest.uuid] = guest.run
+        return not (
+            state == libvirt.VIR_DOMAIN_PAUSED
+            and reply.get("state.reason") in INCOMING
+            and self._ran.get(guest.uuid) != guest.run
+        )
+
+    def _resources_of(self, guest: Guest, reply: dict[str, Any]) -> GuestResources:
+        state, reason = reply.get("state.state", 0), reply.get("state.reason", 0)
+        vcpus = reply.get("vcpu.current")
+        key = (guest, state, reason, vcpus)
+        cached = self._resources.get(guest.uuid)
+        if cached is not None and cached[0] == key:
+            return cached[1]
+        made = GuestResources(guest, self.context.host, state, reason, vcpus)
+        self._resources[guest.uuid] = (key, made)
+        return made

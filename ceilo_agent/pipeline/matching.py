@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which meters a source takes."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_REMEMBERED: Final = 4096
+"""Answers kept; names may come from foreign producers, so that their number has no bound."""
+
+
+class Matcher:
+    """Says of a meter's name whether a source takes it.
+
+    Patterns are shell globs, case-sensitive; those after ``!`` exclude. A name that is excluded is
+    not taken; else one that is included is; where all patterns exclude, the rest is taken.
+
+    Args:
+        patterns: as in the file, checked there.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        included = [pattern for pattern in self.patterns if not pattern.startswith("!")]
+        excluded = [pattern[1:] for pattern in self.patterns if pattern.startswith("!")]
+        self._excluded = _compile(excluded)
+        self._included = _compile(included or ["*"] if excluded else included)
+        self._answers: dict[str, bool] = {}
+
+    def __call__(self, name: str) -> bool:
+        """Return whether the source takes the meter of this name."""
+        answer = self._answers.get(name)
+        if answer is None:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            answer = self._included.match(name) is not None and self._excluded.match(name) is None
+            self._answers[name] = answer
+        return answer
+
+    def __repr__(self) -> str:
+        return f"Matcher({', '.join(self.patterns)})"
+
+
+def _compile(patterns: list[str]) -> re.Pattern[str]:
+    """Return one expression for all the globs; without any, one that matches nothing."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to read, what was read before, and the samples that follow from both."""

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One inspector and the sources that it serves, polled on a thread of their own.
+
+A lane that waits for a slow hypervisor holds up no other. Within a lane, sources that fall due
+together share one snapshot, and a cycle ends before the next begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ceilo_agent.errors import Unavailable
+from ceilo_agent.plugins import Discovery, Inspector, Missing
+from ceilo_agent.polling.saved import SavedReadings
+from ceilo_agent.polling.schedule import ClockWatch, Ticks, host_offset
+from ceilo_agent.polling.tracker import Tracker
+from ceilo_agent.sample import Batch
+
+LOG = logging.getLogger(__name__)
+
+TOGETHER: Final = 0.05
+"""Seconds within which sources are due together."""
+
+MAX_CYCLE: Final = 10.0
+"""Seconds that a cycle may take whatever its interval."""
+
+
+class Due(msgspec.Struct, eq=False):
+    """A source as far as a lane polls it."""
+
+    name: str
+    interval: float
+    wanted: frozenset[str]
+    tracker: Tracker
+
+
+class Counters(msgspec.Struct):
+    """What a lane did since it began."""
+
+    cycles: int = 0
+    samples: int = 0
+    missed: int = 0
+    failed: int = 0
+    missing: int = 0
+    clock_steps: int = 0
+
+
+class Lane:
+    """Polls the sources of one inspector.
+
+    Args:
+        name: the namespace.
+        host: this host's name; its ticks are shifted by it.
+        discovery: says what exists.
+        inspector: reads it.
+        sources: what is polled.
+        deliver: takes the batches; called on the lane's thread.
+        saved: where last readings are kept, None to keep none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        discovery: Discovery,
+        inspector: Inspector,
+        sources: Sequence[Due],
+        deliver: Callable[[Batch], None],
+        saved: SavedReadings | None = None,
+    ) -> None:
+        self.name = name
+        self.counters = Counters()
+        self.fault: str | None = None
+        self.missing: Mapping[str, Missing] = {}
+        self._discovery = discovery
+        self._inspector = inspector
+        self._sources = sources
+        self._deliver = deliver
+        self._saved = saved
+        self._trackers = {source.name: source.tracker for source in sources}
+        self._wanted: dict[tuple[str, ...], frozenset[str]] = {}
+        shortest = min(source.interval for source in sources)
+        offset = host_offset(host, shortest)
+        self._ticks = {source.name: Ticks(source.interval, offset) for source in sources}
+        if saved is not None:
+            saved.load(self._trackers)
+
+    def start(self, stop: threading.Event) -> threading.Thread:
+        """Poll on a daemon thread until `stop` is set."""
+        thread = threading.Thread(
+            target=self._run, args=(stop,), name=f"poll-{self.name}", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Let go of what discovery and inspector hold."""
+        self._inspector.close()
+        self._discovery.close()
+
+    def poll_all(self) -> None:
+        """Poll every source once, now."""
+        self.poll(self._sources)
+
+    def poll(self, due: Sequence[Due]) -> None:
+        """Read once for all these sources and deliver their samples."""
+        began = time.monotonic()
+        interval = min(source.interval for source in due)
+        deadline = began + min(interval / 2, MAX_CYCLE)
+        try:
+            listing = self._discovery.discover(deadline)
+            snapshot = self._inspector.inspect(listing.targets, self._union(due), deadline)
+        except Unavailable as error:
+            self.counters.failed += 1
+            self._tell_fault(str(error))
+            return
+        self._tell_fault(None)
+        self._tell_missing(snapshot.missing)
+        for source in due:
+            samples = source.tracker.samples(snapshot.observations)
+            self.counters.samples += len(samples)
+            if samples:
+                self._deliver(Batch(source.name, samples))
+        self.counters.cycles += 1
+        if listing.complete:
+            owners = [target.id for target in listing.targets]
+            for source in self._sources:
+                source.tracker.keep(owners)
+        if self._saved is not None:
+            self._saved.save(self._trackers)
+        LOG.debug("%s: polled in %.3f s", self.name, time.monotonic() - began)
+
+    def _run(self, stop: threading.Event) -> None:
+        watch = ClockWatch(time.time(), _boottime())
+        while not stop.is_set():
+            pause = min(self._ticks[source.name].wait(time.time()) for source in self._sources)
+            if stop.wait(pause):
+                return
+            wall = time.time()
+            self._watch_clock(watch, wall)
+            due = [s for s in self._sources if self._ticks[s.name].wait(wall) <= TOGETHER]
+            if not due:
+                continue
+            for source in due:
+                self._count_missed(source, self._ticks[source.name].begin(wall + TOGETHER))
+            try:
+                self.poll(due)
+            except Exception:
+                # A fault of ours in one cycle must not end the agent; it is counted and told.
+                self.counters.failed += 1
+                LOG.exception("%s: the cycle failed", self.name)
+
+    def _watch_clock(self, watch: ClockWatch, wall: float) -> None:
+        shortest = min(source.interval for source in self._sources)
+        step = watch.step(wall, _boottime(), shortest)
+        if step:
+            self.counters.clock_steps += 1
+            LOG.warning("%s: the clock was set by %+.1f s; polling goes on", self.name, step)
+            for ticks in self._ticks.values():
+                ticks.step(wall)
+
+    def _count_missed(self, source: Due, missed: int) -> None:
+        if missed:
+            self.counters.missed += missed
+            LOG.warning(
+                "source %s: %d polls of every %g s were missed, the cycle before took too long",
+                source.name,
+                missed,
+                source.interval,
+            )
+
+    def _union(self, due: Sequence[Due]) -> frozenset[str]:
+        names = tuple(source.name for source in due)
+        wanted = self._wanted.get(names)
+        if wanted is None:
+            wanted = self._wanted[names] = frozenset().union(*(s.wanted for s in due))
+        return wanted
+
+    def _tell_fault(self, fault: str | None) -> None:
+        """Log a fault of the whole lane when it comes and when it goes, not in every cycle."""
+        if fault is not None and fault != self.fault:
+            LOG.warning("%s: no samples: %s", self.name, fault)
+        elif fault is None and self.fault is not None:
+            LOG.info("%s: samples again", self.name)
+        self.fault = fault
+
+    def _tell_missing(self, missing: Sequence[Missing]) -> None:
+        """Log who began or ceased to give no samples, a line per reason."""
+        now = {lack.target: lack for lack in missing}
+        self.counters.missing += len(now)
+        new: dict[str, list[str]] = {}
+        for target in now.keys() - self.missing.keys():
+            new.setdefault(now[target].reason, []).append(now[target].name)
+        for reason, names in new.items():
+            LOG.warning("%s: no samples of %s: %s", self.name, _some(names), reason)
+        if back := [self.missing[target].name for target in self.missing.keys() - now.keys()]:
+            LOG.info("%s: %s no longer without samples", self.name, _some(back))
+        self.missing = now
+
+
+def _some(names: list[str]) -> str:
+    """Name at most three, and count the others."""
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

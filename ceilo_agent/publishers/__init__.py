@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishers: where samples go, one file each. `rendering` is the text forms that they share."""

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transformers in a row."""
+
+from ceilo_agent.pipeline.chain import Chain
+from ceilo_agent.plugins import StatefulTransformer, Transformer
+
+
+class Add(Transformer):
+    def __call__(self, samples):
+        return [sample + self.parameters for sample in samples]
+
+
+class Fail(Transformer):
+    def __call__(self, samples):
+        raise KeyError("a bug")
+
+
+class Hold(StatefulTransformer):
+    """Holds everything until the next tick."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters)
+        self.held = []
+
+    def __call__(self, samples):
+        self.held.extend(samples)
+        return []
+
+    def key(self, sample):
+        return sample
+
+    def tick(self, now):
+        out, self.held = [s for s in self.held if s <= now], [s for s in self.held if s > now]
+        return out
+
+    def dump(self):
+        return b""
+
+    def load(self, state):
+        pass
+
+
+def test_samples_pass_in_order():
+    assert Chain("s", [("a", Add(1)), ("b", Add(10))])([1, 2]) == [12, 13]
+
+
+def test_a_failing_transformer_costs_its_batch_and_is_counted(caplog):
+    chain = Chain("s", [("a", Add(1)), ("broken", Fail(None)), ("b", Add(10))])
+    assert chain([1, 2]) == []
+    assert chain.lost == 2
+    assert "transformer broken failed, 2 samples lost" in caplog.text
+
+
+def test_a_window_opens_on_the_tick_and_passes_what_stands_behind_it():
+    chain = Chain("s", [("a", Add(1)), ("hold", Hold(None)), ("b", Add(100))])
+    assert chain.stateful
+    assert chain([1, 5]) == []
+    assert chain.tick(3) == [102]
+    assert chain.tick(9) == [106]
+    assert not Chain("s", [("a", Add(1))]).stateful
