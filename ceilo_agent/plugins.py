@@ -22,7 +22,6 @@ from urllib.parse import SplitResult
 
 import msgspec
 from stevedore.driver import DriverManager
-from stevedore.exception import NoMatches
 
 from ceilo_agent.errors import PluginError, nearest
 from ceilo_agent.sample import Meter, Resource, Sample, Volume
@@ -298,19 +297,12 @@ def load(namespace: str, name: str) -> Callable[..., Any]:
     Raises:
         PluginError: no such plugin, or its code cannot be loaded; the message names it.
     """
-    kind = namespace.rpartition(".")[2]
-    try:
-        manager = DriverManager(
-            namespace,
-            name,
-            on_load_failure_callback=_raise_load_failure,
-            warn_on_missing_entrypoint=False,
-        )
-    except NoMatches:
-        hint = (
-            nearest(name, names(namespace)) or f"there are {', '.join(names(namespace)) or 'none'}"
-        )
-        raise PluginError(f"no {kind} is named '{name}' ({hint})") from None
+    installed = names(namespace)
+    if name not in installed:
+        kind = namespace.rpartition(".")[2]
+        hint = nearest(name, installed) or f"there are {', '.join(installed) or 'none'}"
+        raise PluginError(f"no {kind} is named '{name}' ({hint})")
+    manager = DriverManager(namespace, name, on_load_failure_callback=_raise_load_failure)
     driver: Callable[..., Any] = manager.driver
     return driver
 

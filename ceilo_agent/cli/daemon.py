@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -118,13 +116,3 @@ def _selected(sources: Sequence[SourceDef], interval: int | None) -> list[Select
         for source in sources
         if source.interval is not None
     ]
-
-
-def leave(code: int, *, ended: bool) -> int:
-    """Return the exit code; where a call of libvirt is stuck, exit without waiting for it."""
-    if not ended:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code

@@ -13,6 +13,7 @@ import click
 from ceilo_agent import options
 from ceilo_agent.cli import logs
 from ceilo_agent.cli.arguments import words
+from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
 from ceilo_agent.sample import Batch, Sample, as_document, isotime
 
@@ -47,8 +48,6 @@ def command(
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(documents)).decode() + "\n")
     else:
         _table(samples)
-    from ceilo_agent.cli.daemon import leave  # noqa: PLC0415
-
     sys.stdout.flush()
     return leave(0 if samples and whole else 1, ended=whole)
 

@@ -8,6 +8,7 @@ import click
 from ceilo_agent import options
 from ceilo_agent.cli import logs
 from ceilo_agent.cli.arguments import words
+from ceilo_agent.cli.leave import leave
 
 
 @click.command("polling")
@@ -31,7 +32,7 @@ def command(
         },
     )
     logs.setup(conf)
-    from ceilo_agent.cli.daemon import Daemon, leave  # noqa: PLC0415 - not for `--help`
+    from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
 
     daemon = Daemon(conf)
     daemon.run()

@@ -13,6 +13,7 @@ from ceilo_agent import options
 from ceilo_agent.cli import logs
 from ceilo_agent.cli.arguments import duration
 from ceilo_agent.cli.board import HEADER, Board
+from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
 from ceilo_agent.sample import isotime
 
@@ -47,7 +48,7 @@ def command(
     )
     terminal = sys.stdout.isatty()
     logs.setup(conf, logging.WARNING if terminal else logging.INFO)
-    from ceilo_agent.cli.daemon import Daemon, leave  # noqa: PLC0415 - not for `--help`
+    from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
 
     board = Board()
     daemon = Daemon(conf, board.update)

@@ -187,7 +187,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, place)
         elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor, place)
+            self._alias(str(event.anchor), place)
         elif isinstance(event, yaml.CollectionStartEvent):
             self._begin(event, place)
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ceilo_agent.definition.nodes import ListNode, Node, Position, shown
+from ceilo_agent.definition.nodes import Node, Position, shown
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import nearest
 
@@ -29,7 +29,7 @@ def read_meters(reader: Reader, node: Node) -> list[tuple[str, Position]]:
     found = reader.texts(node, _LIST, "a meter name")
     if found is None:
         return []
-    if not found and isinstance(node, ListNode) and not node.items:
+    if reader.is_empty(node):
         reader.fault(node.position, "no meters are listed", "'*' stands for all")
     for pattern, place in found:
         if pattern == "!":

@@ -93,7 +93,9 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def positions(node: Node, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Position]:
+def positions(
+    node: Node, path: tuple[str | int, ...] = ()
+) -> dict[tuple[str | int, ...], Position]:
     """Return the position of every value below a node, by its path of keys and indexes."""
     found = {path: node.position}
     if isinstance(node, ListNode):

@@ -86,6 +86,10 @@ class Reader:
         self.expected(node, what)
         return None
 
+    def is_empty(self, node: Node) -> bool:
+        """Return whether the node is a list without items."""
+        return isinstance(node, ListNode) and not node.items
+
     def text(self, node: Node, what: str) -> str | None:
         """Return the text if the node is one that is not empty."""
         if isinstance(node, ScalarNode):
@@ -108,3 +112,9 @@ class Reader:
             if text is not None:
                 found.append((text, each.position))
         return found
+
+
+def given(node: MappingNode, key: str) -> Node | None:
+    """Return a value that may be left out; a key with nothing behind it counts as left out."""
+    found = node.entries.get(key)
+    return None if isinstance(found, ScalarNode) and found.value is None else found

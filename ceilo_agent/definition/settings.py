@@ -11,12 +11,12 @@ import math
 import types
 import typing
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import inspect
 
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, ScalarNode, plain, shown
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import nearest
 
@@ -43,10 +43,10 @@ def read_settings(
     for key, place in node.keys.items():
         if key not in fields:
             reader.fault(place, f"unknown {word} '{shown(key)}'", _valid(key, list(fields), word))
-        elif key in node.entries:
+        else:
             field = fields[key]
             values[field.name] = _value(
-                reader, field.type, node.entries[key], f"{word} '{key}'", key in texts
+                reader, field.type, node.entries[key], word, key, key in texts
             )
     for key, field in fields.items():
         if field.required and key not in node.keys:
@@ -56,7 +56,7 @@ def read_settings(
     try:
         return struct(**values)
     except (ValueError, TypeError) as error:  # the struct's own check of values that hang together
-        reader.fault(node.position, str(error))
+        reader.fault(node.position, " ".join(str(error).split()))
         return None
 
 
@@ -66,26 +66,22 @@ def _valid(key: str, known: Sequence[str], word: str) -> str:
     return nearest(key, known) or f"it takes {', '.join(known)}"
 
 
-def _value(reader: Reader, kind: Any, node: Node, name: str, is_text: bool) -> Any:
-    """Return one value converted to the type of its field."""
+def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: bool) -> Any:
+    """Return one value converted to the type of its field; a mistake goes to the reader."""
     nested = _struct(kind)
     if nested is not None and isinstance(node, MappingNode):
-        return read_settings(reader, nested, node, name.split(" ", 1)[0])
+        return read_settings(reader, nested, node, word)
     try:
         value = msgspec.convert(plain(node), kind, strict=not is_text)
     except msgspec.ValidationError:
-        _tell(reader, kind, node, name)
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        _tell(reader, kind, node, name)
-    return value
-
-
-def _tell(reader: Reader, kind: Any, node: Node, name: str) -> None:
+        pass
+    else:
+        if not isinstance(value, float) or math.isfinite(value):
+            return value
     form = inspect.type_info(kind)
-    choices = _choices(form)
-    hint = nearest(node.text, choices) if isinstance(node, ScalarNode) else ""
-    reader.expected(node, f"{name}: {expected(form)}", hint)
+    hint = nearest(node.text, _choices(form)) if isinstance(node, ScalarNode) else ""
+    reader.expected(node, f"{word} '{key}': {expected(form)}", hint)
+    return None
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:
@@ -98,30 +94,34 @@ def _struct(kind: Any) -> type[msgspec.Struct] | None:
     return found[0] if len(found) == 1 else None
 
 
-def expected(form: inspect.Type) -> str:  # noqa: PLR0911 - one line per kind of type
+def expected(form: inspect.Type) -> str:
     """Say in an operator's words what a type takes."""
-    if isinstance(form, inspect.UnionType):
-        return " or ".join(expected(arm) for arm in form.types if not _is_none(arm))
-    if choices := _choices(form):
-        return "one of " + ", ".join(choices)
-    if isinstance(form, inspect.BoolType):
-        return "true or false"
-    if isinstance(form, inspect.IntType):
-        return "a whole number" + _range(form)
-    if isinstance(form, inspect.FloatType):
-        return "a number" + _range(form)
-    if isinstance(form, inspect.StrType):
-        return "a text" + (f" that matches {form.pattern}" if form.pattern else "")
-    if isinstance(form, inspect.ListType | inspect.SetType | inspect.VarTupleType):
-        return f"a list (each item {expected(form.item_type)})"
-    if isinstance(form, inspect.DictType | inspect.StructType):
-        return "a mapping"
     if isinstance(form, inspect.Metadata):
         return expected(form.type)
+    if isinstance(form, inspect.UnionType):
+        arms = [arm for arm in form.types if not isinstance(arm, inspect.NoneType)]
+        return " or ".join(map(expected, arms))
+    if choices := _choices(form):
+        return "one of " + ", ".join(choices)
+    for kinds, words in _WORDS:
+        if isinstance(form, kinds):
+            return words + _bounds(form)
     return "another value"
 
 
+_WORDS: Final[Sequence[tuple[Any, str]]] = (
+    (inspect.BoolType, "true or false"),
+    (inspect.IntType, "a whole number"),
+    (inspect.FloatType, "a number"),
+    (inspect.StrType, "a text"),
+    ((inspect.ListType, inspect.SetType, inspect.VarTupleType), "a list"),
+    ((inspect.DictType, inspect.StructType), "a mapping"),
+)
+
+
 def _choices(form: inspect.Type) -> list[str]:
+    if isinstance(form, inspect.Metadata):
+        return _choices(form.type)
     if isinstance(form, inspect.EnumType):
         return [str(member.value) for member in form.cls]
     if isinstance(form, inspect.LiteralType):
@@ -131,21 +131,23 @@ def _choices(form: inspect.Type) -> list[str]:
     return []
 
 
-def _is_none(form: inspect.Type) -> bool:
-    return isinstance(form, inspect.NoneType)
-
-
-def _range(form: inspect.IntType | inspect.FloatType) -> str:
-    low, above, high, below = form.ge, form.gt, form.le, form.lt
+def _bounds(form: Any) -> str:
+    """Say which numbers, which texts, or what a list holds."""
+    if item := getattr(form, "item_type", None):
+        return f" (each item {expected(item)})"
+    if pattern := getattr(form, "pattern", None):
+        return f" that matches {pattern}"
+    low, high = getattr(form, "ge", None), getattr(form, "le", None)
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
-    parts = []
-    if low is not None:
-        parts.append(f"of at least {low:g}")
-    if above is not None:
-        parts.append(f"above {above:g}")
-    if high is not None:
-        parts.append(f"of at most {high:g}")
-    if below is not None:
-        parts.append(f"below {below:g}")
+        return f" from {low} to {high}"
+    parts = [
+        f"{words} {bound}"
+        for words, name in (
+            ("of at least", "ge"),
+            ("above", "gt"),
+            ("of at most", "le"),
+            ("below", "lt"),
+        )
+        if (bound := getattr(form, name, None)) is not None
+    ]
     return " " + " and ".join(parts) if parts else ""

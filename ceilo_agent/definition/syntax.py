@@ -42,6 +42,14 @@ _BRACKETS: Final = {
     "did not find expected ',' or ']'": ("',' or ']' was expected", "list"),
     "did not find expected ',' or '}'": ("',' or '}' was expected", "mapping"),
 }
+# These are told of the place where what fails begins.
+_BEGUN: Final = {
+    "while scanning an alias": ("a text that begins with '*' is an alias of YAML", QUOTE),
+    "while scanning an anchor": ("a text that begins with '&' is an anchor of YAML", QUOTE),
+    "while scanning a tag": ("a text that begins with '!' is a tag of YAML", QUOTE),
+    "while parsing a tag": ("a text that begins with '!' is a tag of YAML", QUOTE),
+    "found unexpected end of stream": ("the quote that begins here is never closed", ""),
+}
 _TAB: Final = ("a tab cannot stand here", "indent with spaces")
 
 
@@ -66,10 +74,8 @@ def explain(error: yaml.YAMLError, text: str, file: str) -> Fault:
     return Fault(file, *place, what, hint)
 
 
-def _explain(
-    error: yaml.MarkedYAMLError, place: Position, text: str
-) -> tuple[Position, str, str]:
-    problem, context = str(error.problem), str(error.context)
+def _explain(error: yaml.MarkedYAMLError, place: Position, text: str) -> tuple[Position, str, str]:
+    problem = str(error.problem)
     begun = position(error.context_mark) if error.context_mark else place
     if "tab character" in problem or _character(text, place) == "\t":
         return (place, *_TAB)
@@ -78,15 +84,11 @@ def _explain(
     if problem in _BRACKETS:
         what, kind = _BRACKETS[problem]
         return place, what, f"the {kind} begins at {begun.line}:{begun.column}"
-    if context == "while scanning an alias":
-        return begun, "a text that begins with '*' is an alias of YAML", QUOTE
-    if context == "while scanning an anchor":
-        return begun, "a text that begins with '&' is an anchor of YAML", QUOTE
-    if problem == "found unexpected end of stream":
-        return begun, "the quote that begins here is never closed", ""
+    if found := _BEGUN.get(str(error.context)) or _BEGUN.get(problem):
+        return (begun, *found)
     if problem == "found character that cannot start any token":
         return place, f"a text cannot begin with '{_character(text, place)}'", QUOTE
-    return place, f"not YAML: {problem}" + (f" {context}" if error.context else ""), ""
+    return place, f"not YAML: {problem}" + (f" {error.context}" if error.context else ""), ""
 
 
 def _character(text: str, place: Position) -> str:

@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         kind: the kind of resource that has it.
         description: one line of meaning.
         read: the field it is read from, below the kind's `fields`.
-        per: the field, or the derived value, is divided by this.
+        per: the value is divided by this.
         compute: the name of the inspector's function that makes it from `needs`.
         needs: the fields that `compute` takes.
         derive: how it follows from the last two readings of `of`.

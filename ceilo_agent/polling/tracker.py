@@ -256,7 +256,7 @@ class Tracker:
         volumes, others = row.volumes, row.others
         for meter, how, first, over, per in shape.derived:
             last = before[first]
-            if last is None:
+            if last is None or volumes[first] < last:
                 continue
             volume: Volume = volumes[first] - last
             if how is Derivation.DELTA:
@@ -270,7 +270,7 @@ class Tracker:
                 volume = volume / elapsed[first] / per
             else:
                 base = before[over]
-                if base is None or volumes[over] == base:
+                if base is None or volumes[over] <= base:
                     continue
                 volume = volume / (volumes[over] - base) / per
             previous, began = self._previous(others.get(meter.name), seen, volume, counter=False)

@@ -79,6 +79,21 @@ def read_write(path: Path, wal_bytes: int) -> sqlite3.Connection:
     return db
 
 
+def is_cut(db: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is shorter than it says, unless the log may hold what is missing.
+
+    SQLite takes the missing part of the last page for zeros, and a file of one byte for an empty
+    one.
+    """
+    wal = sidecar(path, "-wal")
+    if wal.exists() and wal.stat().st_size:
+        return False
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    size = path.stat().st_size
+    return bool(size < pages * page_bytes or (size and not pages))
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether the file itself is broken."""
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

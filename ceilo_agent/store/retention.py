@@ -12,7 +12,7 @@ from ceilo_agent.store.connection import PAGE_BYTES, sidecar
 SLICE_ROWS: Final = 2_000
 """Deleted at once besides twice the batch's own number, so that deleting outruns appending."""
 VACUUM_PAGES: Final = 256
-"""Given back to the file system at once."""
+"""Given back to the file system at once, at most."""
 SAMPLE_BYTES: Final = 40
 """About what a sample takes in the file, and in the log before that."""
 
@@ -42,6 +42,10 @@ class Retention:
         self._wal = sidecar(path, "-wal")
         self._max_age = int(max_age * 1e6)
         self._max_bytes = max_bytes
+        log = log_bytes(max_bytes)
+        # To give a page back moves another one, through the log.
+        self._vacuum_pages = min(VACUUM_PAGES, log // PAGE_BYTES // 2)
+        self._reserve = log + self._vacuum_pages * (PAGE_BYTES + 24)
 
     def trim(self, db: sqlite3.Connection, now: int, coming: int) -> Trimmed:
         """Delete a slice of what is too old or too much, inside the caller's transaction.
@@ -74,8 +78,8 @@ class Retention:
         free, pages = _pages(db)
         idle = free > VACUUM_PAGES and free > pages // 4
         if idle or (free and pages * PAGE_BYTES > self._room(0)):
-            # Every row that is fetched is a page that moves.
-            db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            # As a script it runs to its end; `execute` would move one page only.
+            db.executescript(f"PRAGMA incremental_vacuum({self._vacuum_pages})")
 
     def _room(self, coming: int) -> int:
         """Return the bytes that the file itself may take beside its log."""
@@ -83,7 +87,7 @@ class Retention:
             log = self._wal.stat().st_size
         except OSError:
             log = 0
-        return self._max_bytes - max(log, log_bytes(self._max_bytes) + coming * SAMPLE_BYTES)
+        return self._max_bytes - max(log, self._reserve + coming * SAMPLE_BYTES)
 
 
 def _edge(db: sqlite3.Connection, rows: int) -> tuple[int, int] | None:

@@ -21,7 +21,15 @@ import msgspec
 from ceilo_agent.errors import ConfigError, Fault, Retryable
 from ceilo_agent.sample import Sample
 from ceilo_agent.store import schema
-from ceilo_agent.store.connection import NoIndex, is_damage, is_full, read_only, read_write, sidecar
+from ceilo_agent.store.connection import (
+    NoIndex,
+    is_cut,
+    is_damage,
+    is_full,
+    read_only,
+    read_write,
+    sidecar,
+)
 from ceilo_agent.store.encoding import INT_MAX, INT_MIN, to_cell, to_micros
 from ceilo_agent.store.index import Index, Row
 from ceilo_agent.store.lock import WriterLock
@@ -170,6 +178,8 @@ class Writer:
         # Looked at without a trace first: it may be another program's.
         with contextlib.suppress(NoIndex), contextlib.closing(read_only(self.path)) as db:
             schema.examine(db)
+            if is_cut(db, self.path):
+                raise schema.Damaged("its end is missing")
         self._db = db = read_write(self.path, self._log_bytes)
         try:
             if not schema.examine(db):

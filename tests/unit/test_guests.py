@@ -32,7 +32,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
     """Read a cpio archive of the newc format."""
-    found = {}
+    found: dict[str, tuple[int, bytes]] = {}
     offset = 0
     while True:
         assert archive[offset : offset + 6] == b"070701"

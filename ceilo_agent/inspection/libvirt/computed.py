@@ -62,6 +62,11 @@ def _swap(reply: Reply, field: str) -> Volume | None:
     return float(reply[field]) / KIB_PER_MIB
 
 
+def balloon_updated(reply: Reply, prefix: str, guest: Guest) -> Volume | None:  # noqa: ARG001
+    """Return when the guest last spoke; libvirt's 0 means that it never did."""
+    return reply.get("balloon.last-update") or None
+
+
 def halted(reply: Reply, prefix: str, guest: Guest) -> Volume | None:  # noqa: ARG001
     """Turn libvirt's boolean into 0 or 1."""
     value = reply.get(f"{prefix}halted")
@@ -98,6 +103,7 @@ FUNCTIONS: Final[Mapping[str, Compute]] = {
         memory_usage,
         swap_in,
         swap_out,
+        balloon_updated,
         halted,
         disk_capacity,
         root_size,

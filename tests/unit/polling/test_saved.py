@@ -2,7 +2,6 @@
 """Last readings over a restart of the agent."""
 
 import logging
-import os
 
 import msgspec
 import pytest
@@ -61,4 +60,4 @@ def test_a_place_that_cannot_be_written_is_told_once(tmp_path, caplog):
 def test_no_half_file_is_left(tmp_path):
     path = tmp_path / "readings.msgpack"
     read_once(path, 5.0, 10)
-    assert os.listdir(tmp_path) == ["readings.msgpack"]
+    assert [found.name for found in tmp_path.iterdir()] == ["readings.msgpack"]

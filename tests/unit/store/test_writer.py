@@ -75,7 +75,7 @@ def test_the_last_of_two_samples_of_one_series_and_time_stays(
     writer = opened()
     resource = guest()
     # Within one batch, also one that is out of order, and over two batches.
-    writer.append([Sample(CPU, resource, START, 1), Sample(CPU, resource, START, "x" and 2)])
+    writer.append([Sample(CPU, resource, START, 1), Sample(CPU, resource, START, 2)])
     assert [s.volume for s in reader.samples()] == [2]
     writer.append(
         [

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The installed plugins of a kind, and what each lets an operator write."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ceilo_agent import plugins
+from ceilo_agent.definition.nodes import Position, shown
+from ceilo_agent.definition.reader import Reader
+from ceilo_agent.errors import PluginError, nearest
+
+
+class Installed:
+    """The plugins of one namespace.
+
+    Args:
+        namespace: of their entry points.
+        attribute: of their classes: the struct of what operators may write.
+    """
+
+    def __init__(self, namespace: str, attribute: str) -> None:
+        self.names = frozenset(plugins.names(namespace))
+        self._kind = namespace.rpartition(".")[2]
+        self._namespace = namespace
+        self._attribute = attribute
+
+    def missing(self, name: str, also: frozenset[str] = frozenset()) -> tuple[str, str]:
+        """Say that there is no such plugin, and what there is.
+
+        Args:
+            name: what the operator wrote.
+            also: other names that would do in its place.
+        """
+        valid = sorted(self.names | also)
+        hint = nearest(name, valid) or f"there are {', '.join(valid) or 'none'}"
+        return f"no {self._kind} is named '{shown(name)}'", hint
+
+    def struct(self, reader: Reader, name: str, place: Position) -> type[msgspec.Struct] | None:
+        """Return what a plugin takes; None after a mistake, which goes to the reader."""
+        if name not in self.names:
+            reader.fault(place, *self.missing(name))
+            return None
+        try:
+            found = getattr(plugins.load(self._namespace, name), self._attribute, None)
+        except PluginError as error:
+            reader.fault(place, str(error))
+            return None
+        if isinstance(found, type) and issubclass(found, msgspec.Struct):
+            return found
+        reader.fault(
+            place,
+            f"the {self._kind} '{name}' cannot be used: its {self._attribute} is no msgspec struct",
+        )
+        return None

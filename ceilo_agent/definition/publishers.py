@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where samples go: a URL, a scheme, a mapping with `url`, or a name from `publishers:`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+import msgspec
+
+from ceilo_agent import plugins
+from ceilo_agent.definition.installed import Installed
+from ceilo_agent.definition.naming import check_name
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
+from ceilo_agent.definition.reader import Reader
+from ceilo_agent.definition.settings import read_settings
+
+
+class PublisherUrl(SplitResult):
+    """A URL that never shows its user name and password unless one asks for them."""
+
+    __slots__ = ()
+
+    @property
+    def place(self) -> str:
+        """Host, port and path, without user name and password."""
+        return self.netloc.rpartition("@")[2] + self.path
+
+    def __repr__(self) -> str:
+        user = "***@" if "@" in self.netloc else ""
+        return f"<{self.scheme}://{user}{self.place}>"
+
+
+class PublisherDef(msgspec.Struct, frozen=True):
+    """One publisher.
+
+    Attributes:
+        name: its name in the file; without one ``<scheme>-<host><path>``. One name, one publisher.
+        scheme: the name of its plugin.
+        url: what the operator wrote, the query taken out.
+        options: the plugin's `Options`, from the query and the mapping.
+        position: of the URL or the mapping.
+    """
+
+    name: str
+    scheme: str
+    url: PublisherUrl
+    options: Any
+    position: Position
+
+
+class _Url(NamedTuple):
+    url: PublisherUrl
+    query: MappingNode
+
+
+class Publishers:
+    """Reads the publishers of one file.
+
+    Attributes:
+        named: those of `publishers:` by name; None where one has a mistake.
+        places: where each name stands.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.named: dict[str, PublisherDef | None] = {}
+        self.places: dict[str, Position] = {}
+        self._reader = reader
+        self._installed = Installed(plugins.PUBLISHER, "Options")
+        self._seen: dict[str, PublisherDef] = {}
+
+    def define(self, node: Node) -> None:
+        """Read the top-level mapping `publishers:`."""
+        mapping = self._reader.mapping(node, "a mapping of names to publishers")
+        for name, value in (mapping.entries if mapping else {}).items():
+            assert mapping is not None
+            place = mapping.keys[name]
+            check_name(self._reader, name, place, "publisher")
+            if ":" in name:
+                what = f"'{shown(name)}' is no name for a publisher: it holds ':'"
+                self._reader.fault(place, what)
+            self.places[name] = place
+            self.named[name] = self._publisher(value, name)
+
+    def read(self, node: Node) -> PublisherDef | None:
+        """Read an item of a sink's `publishers:`; None after a mistake."""
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            if node.value in self.named:
+                return self.named[node.value]
+            if node.value and "://" not in node.value and node.value not in self._installed.names:
+                what, hint = self._installed.missing(node.value, frozenset(self.named))
+                url = "a URL begins with its scheme and '://'" if ":" in node.value else hint
+                self._reader.fault(node.position, what, url)
+                return None
+        return self._publisher(node, None)
+
+    def _publisher(self, node: Node, name: str | None) -> PublisherDef | None:
+        if isinstance(node, MappingNode):
+            if "url" not in node.entries:
+                self._reader.fault(node.position, "the key 'url' is missing")
+                return None
+            written, settings = node.entries["url"], node
+        else:
+            written, settings = node, MappingNode({}, {}, node.position)
+        text = self._reader.text(written, "a publisher's URL")
+        parts = None if text is None else self._split(text, written.position)
+        if parts is None:
+            return None
+        return self._made(parts, settings, name)
+
+    def _made(self, parts: _Url, settings: MappingNode, name: str | None) -> PublisherDef | None:
+        url, query = parts
+        place = query.position
+        struct = self._installed.struct(self._reader, url.scheme, place)
+        if struct is None:
+            return None
+        for key in query.keys.keys() & settings.keys.keys():
+            what = f"the option '{shown(key)}' stands both here and in the URL"
+            self._reader.fault(settings.keys[key], what)
+        beside = {key: at for key, at in settings.keys.items() if key != "url"}
+        merged = MappingNode(
+            query.entries | {key: settings.entries[key] for key in beside},
+            query.keys | beside,
+            place,
+        )
+        texts = query.keys.keys() - beside.keys()
+        options = read_settings(self._reader, struct, merged, "option", texts)
+        if options is None:
+            return None
+        identity = name or (f"{url.scheme}-{url.place}" if url.place else url.scheme)
+        return self._only(PublisherDef(identity, url.scheme, url, options, settings.position))
+
+    def _only(self, made: PublisherDef) -> PublisherDef:
+        """Return the one publisher of this name; another with the same name is a mistake."""
+        first = self._seen.setdefault(made.name, made)
+        if (first.url, first.options) != (made.url, made.options):
+            self._reader.fault(
+                made.position,
+                f"the publisher '{shown(made.name)}' has other options in line "
+                f"{first.position.line}",
+                "give each a name of its own under 'publishers:'",
+            )
+        return first
+
+    def _split(self, text: str, place: Position) -> _Url | None:
+        """Split a URL; what urllib says of a bad one may hold a password and is not repeated."""
+        if "://" not in text:
+            text += "://"
+        try:
+            parts = urlsplit(text)
+            if "," not in parts.netloc:
+                _ = parts.port
+        except ValueError:
+            self._reader.fault(
+                place, f"'{shown(text)}' is no URL", "its host or its port cannot be read"
+            )
+            return None
+        if not parts.scheme:
+            self._reader.fault(place, f"'{shown(text)}' is no URL", "it begins with its scheme")
+            return None
+        if parts.fragment or "#" in text:
+            what = f"'{shown(text.partition('#')[0])}' is followed by '#'"
+            self._reader.fault(place, what, "write %23 for a '#' in a URL")
+            return None
+        if "@" in parts.netloc:
+            self._reader.warn(
+                place,
+                f"'{shown(text)}' holds a user name or password",
+                "whoever reads this file sees it",
+            )
+        return _Url(PublisherUrl(*parts._replace(query="")), self._query(parts.query, place))
+
+    def _query(self, query: str, place: Position) -> MappingNode:
+        entries: dict[str, Node] = {}
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            if key in entries:
+                self._reader.fault(place, f"the option '{shown(key)}' stands twice in the URL")
+            entries[key] = ScalarNode(value, value, place)
+        return MappingNode(entries, dict.fromkeys(entries, place), place)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sources of a pipeline file: which meters are polled, how often, for which sinks."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from ceilo_agent import plugins
+from ceilo_agent.definition.installed import Installed
+from ceilo_agent.definition.meters import read_meters
+from ceilo_agent.definition.naming import read_name
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
+from ceilo_agent.definition.reader import Reader, given
+from ceilo_agent.errors import nearest
+
+KEYS: Final = ("name", "interval", "meters", "resources", "discovery", "sinks")
+LONGEST_INTERVAL: Final = 86400
+"""Seconds: one day."""
+
+# Keys of Ceilometer's files that must not be passed over in silence.
+_REFUSED: Final = {
+    "group_id_coordination_expression": "it is Python code; leave it out",
+    "counters": "the old name of 'meters'",
+    "events": "only samples go through this file",
+}
+_UNITS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+class SourceDef(msgspec.Struct, frozen=True):
+    """What is polled together.
+
+    Attributes:
+        name: unique in the file.
+        interval: seconds between two polls; None: it does not poll, it only matches what comes in.
+        meters: patterns, at least one.
+        sinks: names of sinks, at least one.
+        position: of the source in the file.
+        meter_positions: of each of `meters`.
+        resources: static resources.
+        discovery: what is asked for resources: plugins' names, with ``:`` and a parameter or not.
+    """
+
+    name: str
+    interval: int | None
+    meters: tuple[str, ...]
+    sinks: tuple[str, ...]
+    position: Position
+    meter_positions: tuple[Position, ...]
+    resources: tuple[str, ...] = ()
+    discovery: tuple[str, ...] = ()
+
+
+class Sources:
+    """Reads the sources of one file.
+
+    Args:
+        reader: takes the mistakes.
+        sinks: the names of the file's sinks; None when they are not known for a mistake elsewhere.
+
+    Attributes:
+        fed: the names of the sinks that a source names.
+    """
+
+    def __init__(self, reader: Reader, sinks: frozenset[str] | None) -> None:
+        self.fed: set[str] = set()
+        self._reader = reader
+        self._sinks = sinks
+        self._discoveries = Installed(plugins.DISCOVERY, "")
+        self._names: dict[str, Position] = {}
+
+    def read(self, node: Node) -> SourceDef | None:
+        """Read one source; None after a mistake that leaves nothing of it."""
+        source = self._reader.mapping(node, "a source (name, interval, meters, sinks)")
+        if source is None:
+            return None
+        required = ("name", "meters") if self._sinks is None else ("name", "meters", "sinks")
+        self._reader.keys(source, KEYS, required, _REFUSED)
+        entries = source.entries
+        name = read_name(self._reader, source, "source", self._names)
+        meters = read_meters(self._reader, entries["meters"]) if "meters" in entries else []
+        return SourceDef(
+            name,
+            self._interval(entries["interval"]) if "interval" in entries else None,
+            tuple(pattern for pattern, _ in meters),
+            self._sinks_of(entries["sinks"], name) if "sinks" in entries else (),
+            source.position,
+            tuple(place for _, place in meters),
+            tuple(text for text, _ in self._texts(source, "resources", "a resource")),
+            self._discovery(source),
+        )
+
+    def _interval(self, node: Node) -> int | None:
+        value = node.value if isinstance(node, ScalarNode) else None
+        # True is an int to Python.
+        if type(value) is int and 0 < value <= LONGEST_INTERVAL:
+            return value
+        what = f"interval: a whole number of seconds from 1 to {LONGEST_INTERVAL}"
+        self._reader.expected(node, what, _seconds(value))
+        return None
+
+    def _sinks_of(self, node: Node, name: str) -> tuple[str, ...]:
+        found = self._reader.texts(node, "a list of sinks' names", "the name of a sink")
+        if found is None:
+            return ()
+        if self._reader.is_empty(node):
+            self._reader.fault(node.position, f"the source '{shown(name)}' names no sink")
+        seen: set[str] = set()
+        for sink, place in found:
+            if sink in seen:
+                what = f"the sink '{shown(sink)}' stands twice in source '{shown(name)}'"
+                self._reader.fault(place, what)
+            elif self._sinks is not None and sink not in self._sinks:
+                what = f"dangling sink '{shown(sink)}' from source '{shown(name)}'"
+                self._reader.fault(place, what, nearest(sink, sorted(self._sinks)))
+            seen.add(sink)
+        self.fed |= seen
+        return tuple(sink for sink, _ in found)
+
+    def _discovery(self, source: MappingNode) -> tuple[str, ...]:
+        found = self._texts(source, "discovery", "a discovery")
+        for text, place in found:
+            if text.partition(":")[0] not in self._discoveries.names:
+                self._reader.fault(place, *self._discoveries.missing(text.partition(":")[0]))
+        return tuple(text for text, _ in found)
+
+    def _texts(self, source: MappingNode, key: str, item: str) -> list[tuple[str, Position]]:
+        node = given(source, key)
+        return [] if node is None else self._reader.texts(node, f"{key}: a list", item) or []
+
+
+def _seconds(value: object) -> str:
+    """Return what to write for a duration such as 60s or 5m, empty for anything else."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
+        seconds = int(match[1]) * _UNITS.get(match[2], 0)
+        if 0 < seconds <= LONGEST_INTERVAL:
+            return f"write {seconds}"
+    return ""
