@@ -111,22 +111,23 @@ def show(name: str, spent: list[float]) -> None:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 7000
-    cycles = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    cycles = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         print(f"bare table, {count} series a cycle")
-        slow = bare(directory, "series, time", count, cycles)
-        fast = bare(directory, "time, series", count, cycles)
-        print(f"  (series, time): {slow[0]:.1f} ms CPU, {slow[1]:.2f} MB of log a cycle")
-        print(f"  (time, series): {fast[0]:.1f} ms CPU, {fast[1]:.2f} MB of log a cycle: "
-              f"{slow[0] / fast[0]:.1f} x less CPU, {slow[1] / fast[1]:.0f} x less log")  # fmt: skip
+        cost = {}
+        for key in ("series, time", "time, series"):
+            cost[key] = bare(directory, key, count, cycles)
+            print(f"  ({key}): {cost[key][0]:.1f} ms CPU, {cost[key][1]:.2f} MB of log a cycle")
+        cpu, log = (a / b for a, b in zip(*cost.values(), strict=True))
+        print(f"  the second is {cpu:.1f} x cheaper in CPU, {log:.0f} x in log")
         print(f"whole writer, {count} samples a cycle")
-        show("  same Resource objects", whole(directory, count, cycles, fresh=False,
-                                              max_bytes=1 << 30))  # fmt: skip
-        show("  new Resource objects", whole(directory, count, cycles, fresh=True,
-                                             max_bytes=1 << 30))  # fmt: skip
-        show("  at the size limit (4 MiB)", whole(directory, count, cycles, fresh=False,
-                                                  max_bytes=4 << 20))  # fmt: skip
+        for title, fresh, limit in (
+            ("the same Resource objects", False, 1 << 30),
+            ("new Resource objects", True, 1 << 30),
+            ("at a limit of 8 MiB", False, 8 << 20),
+        ):
+            show(f"  {title}", whole(directory, count, cycles, fresh=fresh, max_bytes=limit))
         peak = rusage.getrusage(rusage.RUSAGE_SELF).ru_maxrss / 1024
         print(f"peak memory of this process: {peak:.0f} MB")
 

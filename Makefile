@@ -1,0 +1,55 @@
+# Everything runs in .venv/, which is made again when setup.cfg changed.
+#   make demo        the main job on this machine (DEMO_SECONDS=20, DEMO_GUESTS=2)
+#   make test        all tests, on real daemons; make test-long: full loops and soaks
+#   make lint bench docs
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: venv demo test test-long lint bench docs clean
+
+venv: .venv/installed
+
+.venv/installed: setup.cfg pyproject.toml
+	@tools/packages.sh compile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "missing: Python 3.11 or later ($(PYTHON) is older; name another with PYTHON=)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv/"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libvirt]'
+	@touch $@
+
+.venv/tests-installed: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libvirt,test,lint,docs]'
+	@touch $@
+
+demo: .venv/installed
+	@tools/demo.sh
+
+test: .venv/tests-installed
+	@tools/packages.sh guests || test "$$CI" != true
+	$(PYTEST) -m "not long"
+
+test-long: .venv/tests-installed
+	@tools/packages.sh guests
+	$(PYTEST)
+
+lint: .venv/tests-installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python doc/generate.py --check
+	$(BIN)/reno lint
+
+bench: .venv/tests-installed
+	@tools/packages.sh guests
+	$(BIN)/python -m bench.sample_build
+	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.poll_cycle
+
+docs: .venv/tests-installed
+	$(BIN)/python doc/generate.py
+	$(BIN)/sphinx-build -W -q -b html doc/source doc/build/html
+
+clean:
+	rm -rf .venv build doc/build
