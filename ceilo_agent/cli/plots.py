@@ -21,19 +21,20 @@ Point = tuple[float, float]
 
 
 def draw(points: Sequence[Point]) -> list[str]:
-    """Return the lines of a plot of points in order of time, at least one."""
+    """Return the lines of a plot of points, of which there is at least one, in order of time.
+
+    What never changes takes half the height.
+    """
     width = max(10, shutil.get_terminal_size().columns - 1)
     columns = _columns(points, width)
     values = [value for value in columns if value is not None]
     low, high = min(values), max(values)
-    eighths = [
-        0 if value is None else _level((value - low) / (high - low) if high > low else 0.5)
-        for value in columns
-    ]
-    return [
+    eighths = [0 if value is None else _level(value, low, high) for value in columns]
+    lines = [
         "".join(BLOCKS[min(8, max(0, level - 8 * line))] for level in eighths).rstrip()
         for line in reversed(range(HEIGHT))
     ]
+    return [line for line in lines if line]
 
 
 def figure(value: float) -> str:
@@ -41,9 +42,11 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _level(share: float) -> int:
+def _level(value: float, low: float, high: float) -> int:
     """Return how many eighths of a line are filled; the lowest value still shows."""
-    return 1 + round(share * (8 * HEIGHT - 1))
+    if high == low:
+        return 4 * HEIGHT
+    return 1 + round((value - low) / (high - low) * (8 * HEIGHT - 1))
 
 
 def _columns(points: Sequence[Point], width: int) -> list[float | None]:

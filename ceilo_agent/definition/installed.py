@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from ceilo_agent import plugins
@@ -20,10 +22,14 @@ class Installed:
     """
 
     def __init__(self, namespace: str, attribute: str) -> None:
-        self.names = frozenset(plugins.names(namespace))
         self._kind = namespace.rpartition(".")[2]
         self._namespace = namespace
         self._attribute = attribute
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all of them; looked up when the file first asks for one."""
+        return frozenset(plugins.names(self._namespace))
 
     def missing(self, name: str, also: frozenset[str] = frozenset()) -> tuple[str, str]:
         """Say that there is no such plugin, and what there is.

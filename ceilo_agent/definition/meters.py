@@ -7,7 +7,7 @@ stand together follows Ceilometer, so that its files load and mean the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -59,16 +59,16 @@ def _check_together(reader: Reader, found: Sequence[tuple[str, Position]]) -> No
         )
 
 
-def unknown(patterns: Iterable[str], known: Collection[str]) -> list[tuple[str, str]]:
-    """Return the patterns that match no known meter, each with the nearest that would."""
+def unknown(patterns: Sequence[str], known: Collection[str]) -> list[tuple[int, str]]:
+    """Return the indexes of patterns that match no known meter, with the nearest that would."""
     names, families = set(known), _families(known)
-    found: list[tuple[str, str]] = []
-    for pattern in patterns:
+    found: list[tuple[int, str]] = []
+    for index, pattern in enumerate(patterns):
         body = pattern.removeprefix("!")
-        if body in names or any(fnmatchcase(name, body) for name in names):
+        if body == "*" or body in names or any(fnmatchcase(name, body) for name in names):
             continue
         valid = families if "*" in body else names
-        found.append((pattern, nearest(body, sorted(valid)) if len(found) < _HINTS else ""))
+        found.append((index, nearest(body, sorted(valid)) if len(found) < _HINTS else ""))
     return found
 
 

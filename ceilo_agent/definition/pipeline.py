@@ -7,7 +7,7 @@ optional `publishers` and `tests` beside them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,12 +79,11 @@ def unknown_meters(file: PipelineFile, known: Collection[str]) -> list[Fault]:
     """Return a fault for each pattern that matches none of the known meters."""
     faults = []
     for source in file.sources:
-        places = dict(zip(source.meters, source.meter_positions, strict=True))
-        for pattern, hint in unknown(source.meters, known):
-            what = f"no meter is named '{shown(pattern)}'"
-            if "*" in pattern:
-                what = f"no meter matches '{shown(pattern)}'"
-            faults.append(Fault(str(file.path), *places[pattern], what, hint))
+        for index, hint in unknown(source.meters, known):
+            pattern, place = source.meters[index], source.meter_positions[index]
+            verb = "matches" if "*" in pattern else "is named"
+            what = f"no meter {verb} '{shown(pattern)}'"
+            faults.append(Fault(str(file.path), *place, what, hint))
     return sorted(faults)
 
 
@@ -93,8 +92,7 @@ def _read(reader: Reader, root: Node, path: Path, digest: str) -> PipelineFile |
     top = reader.mapping(root, "a mapping with sources and sinks")
     if top is None:
         return None
-    reader.keys(top, KEYS)
-    _require_both(reader, top)
+    _require_both(reader, top, reader.unknown(top, KEYS, {}))
     publishers = Publishers(reader)
     if (node := given(top, "publishers")) is not None:
         publishers.define(node)
@@ -123,17 +121,16 @@ def _read(reader: Reader, root: Node, path: Path, digest: str) -> PipelineFile |
     )
 
 
-def _require_both(reader: Reader, top: MappingNode) -> None:
-    for key in ("sources", "sinks"):
-        if key not in top.keys:
-            hint = ""
-            if key == "sinks" and "sources" in top.keys:
-                hint = (
-                    "for a polling.yaml of Ceilometer: add the sinks of its pipeline.yaml, "
-                    "and 'sinks: [NAME]' to each source"
-                )
-            what = f"'{key}:' is missing: both sources and sinks are required"
-            reader.fault(top.position, what, hint)
+def _require_both(reader: Reader, top: MappingNode, hints: Sequence[str]) -> None:
+    for key in reader.missing(top, ("sources", "sinks"), hints):
+        hint = ""
+        if key == "sinks" and "sources" in top.keys:
+            hint = (
+                "for a polling.yaml of Ceilometer: add the sinks of its pipeline.yaml, "
+                "and 'sinks: [NAME]' to each source"
+            )
+        what = f"'{key}:' is missing: both sources and sinks are required"
+        reader.fault(top.position, what, hint)
 
 
 def _section(reader: Reader, top: MappingNode, key: str) -> list[Node]:

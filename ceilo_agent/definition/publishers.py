@@ -87,10 +87,10 @@ class Publishers:
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
             if node.value in self.named:
                 return self.named[node.value]
-            if node.value and "://" not in node.value and node.value not in self._installed.names:
-                what, hint = self._installed.missing(node.value, frozenset(self.named))
-                url = "a URL begins with its scheme and '://'" if ":" in node.value else hint
-                self._reader.fault(node.position, what, url)
+            name = node.value
+            if name and not set(name) & set(":/") and name not in self._installed.names:
+                what, hint = self._installed.missing(name, frozenset(self.named))
+                self._reader.fault(node.position, what, hint)
                 return None
         return self._publisher(node, None)
 
@@ -145,18 +145,19 @@ class Publishers:
     def _split(self, text: str, place: Position) -> _Url | None:
         """Split a URL; what urllib says of a bad one may hold a password and is not repeated."""
         if "://" not in text:
+            if ":" in text or "/" in text:
+                self._no_url(text, place, "it begins with its scheme and '://'")
+                return None
             text += "://"
         try:
             parts = urlsplit(text)
             if "," not in parts.netloc:
                 _ = parts.port
         except ValueError:
-            self._reader.fault(
-                place, f"'{shown(text)}' is no URL", "its host or its port cannot be read"
-            )
+            self._no_url(text, place, "its host or its port cannot be read")
             return None
         if not parts.scheme:
-            self._reader.fault(place, f"'{shown(text)}' is no URL", "it begins with its scheme")
+            self._no_url(text, place, "it begins with its scheme")
             return None
         if parts.fragment or "#" in text:
             what = f"'{shown(text.partition('#')[0])}' is followed by '#'"
@@ -169,6 +170,9 @@ class Publishers:
                 "whoever reads this file sees it",
             )
         return _Url(PublisherUrl(*parts._replace(query="")), self._query(parts.query, place))
+
+    def _no_url(self, text: str, place: Position, reason: str) -> None:
+        self._reader.fault(place, f"'{shown(text)}' is no URL", reason)
 
     def _query(self, query: str, place: Position) -> MappingNode:
         entries: dict[str, Node] = {}

@@ -70,14 +70,31 @@ class Reader:
             required: those that it must have.
             refused: keys of other programs' files, with the reason why they are refused.
         """
+        for key in self.missing(node, required, self.unknown(node, known, refused or {})):
+            self.fault(node.position, f"the key '{key}' is missing")
+
+    def unknown(
+        self, node: MappingNode, known: Sequence[str], refused: Mapping[str, str]
+    ) -> list[str]:
+        """Add the keys that a mapping may not have as mistakes and return their hints."""
+        hints = []
         for key, place in node.keys.items():
-            if refused and key in refused:
+            if key in refused:
+                hints.append(refused[key])
                 self.fault(place, f"the key '{key}' is not supported", refused[key])
             elif key not in known:
-                self.fault(place, f"unknown key '{shown(key)}'", nearest(key, known))
-        for key in required:
-            if key not in node.keys:
-                self.fault(node.position, f"the key '{key}' is missing")
+                hints.append(nearest(key, known))
+                self.fault(place, f"unknown key '{shown(key)}'", hints[-1])
+        return hints
+
+    @staticmethod
+    def missing(node: MappingNode, required: Iterable[str], hints: Sequence[str]) -> list[str]:
+        """Return the keys that lack, but not those that a hint already names."""
+        return [
+            key
+            for key in required
+            if key not in node.keys and not any(f"'{key}'" in hint for hint in hints)
+        ]
 
     def items(self, node: Node, what: str) -> list[Node] | None:
         """Return the items if the node is a list."""

@@ -8,6 +8,7 @@ the file, at its own position.
 from __future__ import annotations
 
 import math
+import re
 import types
 import typing
 from collections.abc import Collection, Sequence
@@ -16,7 +17,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import inspect
 
-from ceilo_agent.definition.nodes import MappingNode, Node, ScalarNode, plain, shown
+from ceilo_agent.definition.nodes import (
+    ListNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    describe,
+    plain,
+    shown,
+)
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import nearest
 
@@ -71,17 +80,33 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
     nested = _struct(kind)
     if nested is not None and isinstance(node, MappingNode):
         return read_settings(reader, nested, node, word)
+    found, inside = node, ""
     try:
         value = msgspec.convert(plain(node), kind, strict=not is_text)
-    except msgspec.ValidationError:
-        pass
+    except msgspec.ValidationError as error:
+        found = _at(node, str(error))
+        inside = "" if found is node else " in it"
     else:
         if not isinstance(value, float) or math.isfinite(value):
             return value
     form = inspect.type_info(kind)
     hint = nearest(node.text, _choices(form)) if isinstance(node, ScalarNode) else ""
-    reader.expected(node, f"{word} '{key}': {expected(form)}", hint)
+    what = f"{word} '{key}': {expected(form)} was expected, found {describe(found)}{inside}"
+    reader.fault(found.position, what, hint)
     return None
+
+
+def _at(node: Node, message: str) -> Node:
+    """Return the node that msgspec's message is about: it ends with "at `$.key[0]`"."""
+    path = message.rpartition(" - at `$")[2].removesuffix("`") if " - at `$" in message else ""
+    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
+        if isinstance(node, MappingNode) and key in node.entries:
+            node = node.entries[key]
+        elif isinstance(node, ListNode) and index and int(index) < len(node.items):
+            node = node.items[int(index)]
+        else:
+            break
+    return node
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:

@@ -24,9 +24,9 @@ LONGEST_INTERVAL: Final = 86400
 _REFUSED: Final = {
     "group_id_coordination_expression": "it is Python code; leave it out",
     "counters": "the old name of 'meters'",
-    "events": "only samples go through this file",
+    "events": "only samples ('meters') go through this file",
 }
-_UNITS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_UNITS: Final = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 class SourceDef(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ class Sources:
 
 def _seconds(value: object) -> str:
     """Return what to write for a duration such as 60s or 5m, empty for anything else."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]*)", value)):
         seconds = int(match[1]) * _UNITS.get(match[2], 0)
         if 0 < seconds <= LONGEST_INTERVAL:
             return f"write {seconds}"

@@ -30,7 +30,6 @@ _PROBLEMS: Final = {
         "a list item '-' was expected here",
         "items of one list begin in the same column",
     ),
-    "could not find expected ':'": ("a ':' was expected before this", "a key ends with ':'"),
     "did not find expected node content": ("a value was expected here", ""),
     "did not find expected <document start>": ("nothing may follow the end of the document", ""),
     "found unknown escape character": (
@@ -48,6 +47,7 @@ _BEGUN: Final = {
     "while scanning an anchor": ("a text that begins with '&' is an anchor of YAML", QUOTE),
     "while scanning a tag": ("a text that begins with '!' is a tag of YAML", QUOTE),
     "while parsing a tag": ("a text that begins with '!' is a tag of YAML", QUOTE),
+    "could not find expected ':'": ("a key begins here, and its ':' is missing", ""),
     "found unexpected end of stream": ("the quote that begins here is never closed", ""),
 }
 _TAB: Final = ("a tab cannot stand here", "indent with spaces")

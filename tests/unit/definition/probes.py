@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import sys
 
-CODE = '''
+CODE = """
 from enum import Enum
 from typing import Annotated, Literal
 import msgspec
@@ -59,7 +59,7 @@ class Sender(Publisher):
 class Odd(Publisher):
     def push(self, samples):
         pass
-'''
+"""
 
 ENTRY_POINTS = """
 [ceilo_agent.transformer]

@@ -195,7 +195,7 @@ def test_a_log_without_its_index_is_told(opened: Opened, path: Path, tmp_path: P
     copy.parent.mkdir()
     shutil.copy(path, copy)
     shutil.copy(f"{path}-wal", f"{copy}-wal")
-    with pytest.raises(Unavailable, match="left by a writer that died.*start the agent once"):
+    with pytest.raises(Unavailable, match="left by a writer that died"):
         Reader(copy).statistics()
     assert len(list(copy.parent.iterdir())) == 2
 

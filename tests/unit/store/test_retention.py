@@ -142,4 +142,3 @@ def test_a_clock_that_ran_ahead_deletes_nothing_once_it_is_right_again(
     assert reader.statistics().samples == 13
     assert writer.counters.deleted_by_age == 0
     writer.close()
-

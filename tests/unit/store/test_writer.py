@@ -157,7 +157,7 @@ def test_odd_names_do_not_break_a_batch(opened: Opened, reader: Reader) -> None:
     writer = opened()
     resources = [
         Resource("disk-\udc80\udcff", "p\udc80", None, "host_disk", {"mount": "/m\udc80"}),
-        Resource("gäst-日本-\U0001f680", "p", "u", "instance", {"näme": "日本", "f": {"ram": 2**64}}),
+        Resource("gäst-日本-\U0001f680", "p", "u", "t", {"näme": "日本", "f": {"ram": 2**64}}),
         Resource("empty", None, None, "instance", {}),
         Resource("odd", None, None, "instance", {"a": {1, 2}, "b": (1, 2), "c": math.nan}),
     ]
