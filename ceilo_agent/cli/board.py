@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,6 +16,8 @@ HEADER: Final = (
     "guest", "state", ">cpu %", ">memory MiB", ">of", ">read MiB/s", ">written MiB/s",
     ">in KiB/s", ">out KiB/s",
 )  # fmt: skip
+
+_NUMBER: Final = re.compile(r"([0-9]+)")
 
 
 class Figures:
@@ -61,11 +64,21 @@ class Board:
                 self._guests.pop(gone, None)
             self._sources[batch.source or ""] = seen
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """Return a row per guest, by name, under HEADER."""
+    def rows(self, most: int | None = None) -> list[tuple[str, ...]]:
+        """Return a row per guest under HEADER, by name; the busiest if there are more than `most`.
+
+        A last row counts those that are left out.
+        """
         with self._lock:
-            guests = sorted(self._guests.values(), key=lambda guest: guest.name)
-            return [_row(guest) for guest in guests]
+            guests = list(self._guests.values())
+        left = 0
+        if most is not None and len(guests) > most:
+            left = len(guests) - most + 1
+            guests = sorted(guests, key=lambda guest: guest.rate("cpu") or 0.0)[left:]
+        rows = [_row(guest) for guest in sorted(guests, key=lambda guest: _natural(guest.name))]
+        if left:
+            rows.append((f"... and {left} less busy", *[""] * (len(HEADER) - 1)))
+        return rows
 
     def host(self) -> str:
         """Return the host's figures in a line, empty while there are none."""
@@ -98,18 +111,22 @@ def _take(figures: Figures, sample: Sample) -> None:
 
 def _row(guest: Figures) -> tuple[str, ...]:
     cpu = guest.rate("cpu")
-    memory = guest.gauges.get("memory.usage", guest.gauges.get("memory.resident"))
     return (
         guest.name,
         guest.state,
         _figure(cpu, 1e7),
-        _figure(memory, 1, 0),
+        _figure(guest.gauges.get("memory.usage"), 1, 0),
         _figure(guest.gauges.get("memory"), 1, 0),
         _figure(guest.rate("disk.device.read.bytes"), MIB),
         _figure(guest.rate("disk.device.write.bytes"), MIB),
         _figure(guest.rate("network.incoming.bytes"), 1024),
         _figure(guest.rate("network.outgoing.bytes"), 1024),
     )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort numbers in names by their value: web-2 before web-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBER.split(name)]
 
 
 def _figure(value: float | None, per: float, digits: int = 1) -> str:

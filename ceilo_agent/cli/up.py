@@ -106,9 +106,15 @@ def _draw(daemon: Daemon, board: Board, seconds: float | None) -> None:
         table = Table(box=None, header_style="bold", caption=caption, caption_justify="left")
         for name in HEADER:
             table.add_column(name.lstrip(">"), justify="right" if name[0] == ">" else "left")
-        for row in board.rows():
+        for row in board.rows(most=max(3, live.console.height - 6)):
             table.add_row(*map(Text, row))
         return table
 
-    with Live(drawn(), auto_refresh=False) as live:
+    with Live(auto_refresh=False) as live:
+        # Live has put its own stream in the place of standard error: the log goes above the table.
+        streams = [h for h in logging.root.handlers if type(h) is logging.StreamHandler]
+        before = [handler.setStream(sys.stderr) for handler in streams]
         daemon.run(seconds, lambda: live.update(drawn(), refresh=True))
+    for handler, stream in zip(streams, before, strict=True):
+        if stream is not None:
+            handler.setStream(stream)

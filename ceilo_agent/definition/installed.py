@@ -25,6 +25,7 @@ class Installed:
         self._kind = namespace.rpartition(".")[2]
         self._namespace = namespace
         self._attribute = attribute
+        self._declared: dict[str, type[msgspec.Struct] | str] = {}
 
     @functools.cached_property
     def names(self) -> frozenset[str]:
@@ -47,15 +48,21 @@ class Installed:
         if name not in self.names:
             reader.fault(place, *self.missing(name))
             return None
+        if name not in self._declared:
+            self._declared[name] = self._load(name)
+        found = self._declared[name]
+        if isinstance(found, str):
+            reader.fault(place, found)
+            return None
+        return found
+
+    def _load(self, name: str) -> type[msgspec.Struct] | str:
+        """Return what a plugin takes, or why it cannot be used."""
         try:
             found = getattr(plugins.load(self._namespace, name), self._attribute, None)
         except PluginError as error:
-            reader.fault(place, str(error))
-            return None
+            return " ".join(str(error).split())
         if isinstance(found, type) and issubclass(found, msgspec.Struct):
             return found
-        reader.fault(
-            place,
-            f"the {self._kind} '{name}' cannot be used: its {self._attribute} is no msgspec struct",
-        )
-        return None
+        reason = f"its {self._attribute} is no msgspec struct"
+        return f"the {self._kind} '{name}' cannot be used: {reason}"

@@ -65,11 +65,19 @@ def unknown(patterns: Sequence[str], known: Collection[str]) -> list[tuple[int, 
     found: list[tuple[int, str]] = []
     for index, pattern in enumerate(patterns):
         body = pattern.removeprefix("!")
-        if body == "*" or body in names or any(fnmatchcase(name, body) for name in names):
+        if _is_glob(body):
+            taken = body == "*" or any(fnmatchcase(name, body) for name in names)
+        else:
+            taken = body in names
+        if taken:
             continue
         valid = families if "*" in body else names
         found.append((index, nearest(body, sorted(valid)) if len(found) < _HINTS else ""))
     return found
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(character in pattern for character in "*?[")
 
 
 def _families(known: Collection[str]) -> set[str]:

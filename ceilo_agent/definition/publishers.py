@@ -114,10 +114,10 @@ class Publishers:
         struct = self._installed.struct(self._reader, url.scheme, place)
         if struct is None:
             return None
-        for key in query.keys.keys() & settings.keys.keys():
-            what = f"the option '{shown(key)}' stands both here and in the URL"
-            self._reader.fault(settings.keys[key], what)
         beside = {key: at for key, at in settings.keys.items() if key != "url"}
+        for key in query.keys.keys() & beside.keys():
+            what = f"the option '{shown(key)}' stands both here and in the URL"
+            self._reader.fault(beside[key], what)
         merged = MappingNode(
             query.entries | {key: settings.entries[key] for key in beside},
             query.keys | beside,

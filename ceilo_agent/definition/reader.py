@@ -32,13 +32,16 @@ class Reader:
         self.file = file
         self.faults: list[Fault] = list(document.faults)
         self.warnings: list[Fault] = []
+        self._seen: set[Fault] = set()
         # A value that the document already told of has no meaning of its own.
         self._told = {(fault.line, fault.column) for fault in document.faults}
 
     def fault(self, place: Position, what: str, hint: str = "") -> None:
-        """Add a mistake."""
-        if place not in self._told:
-            self.faults.append(Fault(self.file, *place, what, hint))
+        """Add a mistake, once: what an alias repeats is read again."""
+        fault = Fault(self.file, *place, what, hint)
+        if place not in self._told and fault not in self._seen:
+            self._seen.add(fault)
+            self.faults.append(fault)
 
     def warn(self, place: Position, what: str, hint: str = "") -> None:
         """Add a warning."""

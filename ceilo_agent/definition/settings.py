@@ -29,6 +29,9 @@ from ceilo_agent.definition.nodes import (
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import nearest
 
+_WRONG: Final = object()
+"""Stands for a value that is a mistake; None may be a right one."""
+
 
 def read_settings(
     reader: Reader,
@@ -46,21 +49,20 @@ def read_settings(
         word: what a key is called in messages: option, parameter.
         texts: the keys whose values are text whatever they mean, as in the query of a URL.
     """
-    before = len(reader.faults)
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     values: dict[str, Any] = {}
     for key, place in node.keys.items():
         if key not in fields:
             reader.fault(place, f"unknown {word} '{shown(key)}'", _valid(key, list(fields), word))
+            values[key] = _WRONG
         else:
-            field = fields[key]
-            values[field.name] = _value(
-                reader, field.type, node.entries[key], word, key, key in texts
-            )
+            kind, value = fields[key].type, node.entries[key]
+            values[fields[key].name] = _value(reader, kind, value, word, key, key in texts)
     for key, field in fields.items():
         if field.required and key not in node.keys:
             reader.fault(node.position, f"the {word} '{key}' is missing")
-    if len(reader.faults) > before:
+            values[key] = _WRONG
+    if _WRONG in values.values():
         return None
     try:
         return struct(**values)
@@ -76,10 +78,10 @@ def _valid(key: str, known: Sequence[str], word: str) -> str:
 
 
 def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: bool) -> Any:
-    """Return one value converted to the type of its field; a mistake goes to the reader."""
+    """Return one value converted to the type of its field; after a mistake _WRONG."""
     nested = _struct(kind)
     if nested is not None and isinstance(node, MappingNode):
-        return read_settings(reader, nested, node, word)
+        return read_settings(reader, nested, node, word) or _WRONG
     found, inside = node, ""
     try:
         value = msgspec.convert(plain(node), kind, strict=not is_text)
@@ -93,7 +95,7 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
     hint = nearest(node.text, _choices(form)) if isinstance(node, ScalarNode) else ""
     what = f"{word} '{key}': {expected(form)} was expected, found {describe(found)}{inside}"
     reader.fault(found.position, what, hint)
-    return None
+    return _WRONG
 
 
 def _at(node: Node, message: str) -> Node:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One YAML document, with positions, in bounded time and memory."""
 
+import contextlib
 import hashlib
 import os
 import time
@@ -99,7 +100,7 @@ def test_unreadable_file(tmp_path):
             said = "it was read"
         except ConfigError as error:
             said = str(error)
-        except BaseException as error:  # noqa: BLE001 - the child must not go on
+        except BaseException as error:  # the child must not go on into pytest
             said = repr(error)
         os.write(writer, said.encode())
         os._exit(0)
@@ -185,11 +186,10 @@ def test_merge():
 
 
 def test_faults_do_not_hide_one_another():
-    document = parse("a: 1\na: 2\nb: !!python/name:os.system x\nc: *nothing\na: 3\n", "f")
+    document = parse("a: 1\na: 2\nb: !!python/x y\nc: *nothing\na: 3\n", "f")
     assert list(map(str, document.faults)) == [
         "f:2:1: the key 'a' stands twice (first in line 1)",
-        "f:3:4: '!!python/name:os.system' is a tag of YAML, which has no meaning here"
-        " (put it in quotes)",
+        "f:3:4: '!!python/x' is a tag of YAML, which has no meaning here (put it in quotes)",
         "f:4:4: '*nothing' is an alias of YAML without an anchor (put it in quotes)",
         "f:5:1: the key 'a' stands twice (first in line 1)",
     ]
@@ -245,8 +245,6 @@ def test_depth_bomb(part):
 )
 def test_repetition(part):
     begun = time.process_time()
-    try:
+    with contextlib.suppress(ConfigError):
         parse(part * (MAX_BYTES // len(part)), "f")
-    except ConfigError:
-        pass
     assert time.process_time() - begun < 2, "quadratic work"

@@ -33,7 +33,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("patterns", "taken"), CASES, ids=lambda case: ",".join(case))
+@pytest.mark.parametrize(("patterns", "taken"), CASES, ids=str)
 def test_case(patterns, taken):
     matcher = Matcher(patterns)
     assert [name for name in METERS if matcher(name)] == taken
