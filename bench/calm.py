@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits until guests that were just started have come to rest: firmware under TCG loads the host."""
+"""Waits until new guests have come to rest: their firmware, emulated, loads the host."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 """Ceilometer's cycle, in its own environment: ``python -m bench.ceilometer_cycle PID DIRECTORY``.
 
 The polling agent is the real one, with all compute meters. Its notifications take their real way
-through oslo.messaging, as far as the in-memory transport `fake`, which serialises them as RabbitMQ's
-driver would; nothing crosses a network. They are counted and dropped outside the timed part.
+through oslo.messaging, up to the in-memory transport `fake`, which serialises them as the driver
+for RabbitMQ would; nothing crosses a network. They are counted and dropped outside the timed part.
 """
 
 from __future__ import annotations

@@ -67,4 +67,4 @@ def memory(pid: int | str) -> tuple[float, float]:
 
 
 def _megabytes(field: str) -> float:
-    return int(field.split()[0]) * 1024 / 1e6
+    return int(field.split(maxsplit=1)[0]) * 1024 / 1e6

@@ -8,14 +8,15 @@ Names are Ceilometer's where the meaning is the same. Precedence: the command li
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from oslo_config import cfg
 
-from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.errors import ConfigError, Fault, nearest
 
 GROUPS: Final[dict[str, list[Any]]] = {
     "DEFAULT": [
@@ -129,9 +130,10 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
     chosen = list(files) or ([str(default)] if default.is_file() else [])
     try:
         conf([], project="ceilo_agent", default_config_files=chosen, default_config_dirs=[])
-        _check_values(conf)
-    except (cfg.Error, ValueError) as error:
+    except cfg.Error as error:
         raise ConfigError([Fault(" ".join(chosen) or "options", 0, 0, str(error))]) from error
+    if faults := [fault for group in GROUPS for fault in _wrong(conf, group)]:
+        raise ConfigError(faults)
     for name, value in (overrides or {}).items():
         if value is not None:
             group, _, option = name.rpartition(".")
@@ -139,12 +141,59 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
     return conf
 
 
-def _check_values(conf: Any) -> None:
-    """Touch every value: oslo.config finds a wrong one only when it is read."""
-    for group, options in GROUPS.items():
-        section = conf if group == "DEFAULT" else conf[group]
-        for option in options:
+def _wrong(conf: Any, group: str) -> Iterator[Fault]:
+    """Yield the faults of a section's values: oslo.config finds them only when they are read."""
+    section = conf if group == "DEFAULT" else conf[group]
+    for option in GROUPS[group]:
+        try:
             getattr(section, option.dest)
+        except ValueError as error:
+            told, _, reason = str(error).partition(" is not valid: ")
+            place = re.search(r"detail='([^']*)'", told)
+            file = place[1] if place else "options"
+            line = _line_of(file, group, option.name)
+            what = f"[{group}] {option.name}: {reason or told}"
+            yield Fault(file, line, 1 if line else 0, what)
+
+
+def unknown(conf: Any) -> list[Fault]:
+    """Return what stands in the configuration files and is no option of ours.
+
+    These are no faults: a file may be shared with other services.
+    """
+    found = []
+    for file in conf.config_file or conf.default_config_files or ():
+        sections: dict[str, dict[str, Any]] = {}
+        cfg.ConfigParser(file, sections).parse()
+        for group, entries in sections.items():
+            names = [option.name for option in GROUPS.get(group, [])]
+            if not names:
+                what = f"no section is named [{group}]"
+                found.append(Fault(file, _line_of(file, group), 1, what, nearest(group, GROUPS)))
+                continue
+            for name in entries:
+                if name not in names:
+                    what = f"[{group}] has no option '{name}'"
+                    line = _line_of(file, group, name)
+                    found.append(Fault(file, line, 1, what, nearest(name, names)))
+    return sorted(found)
+
+
+def _line_of(file: str, group: str, name: str | None = None) -> int:
+    """Return the line of a section or an option in a file, 0 if it cannot be told."""
+    try:
+        lines = Path(file).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    section = ""
+    for number, text in enumerate(lines, 1):
+        if header := re.match(r"\[(.*)\]", text):
+            section = header[1]
+            if name is None and section == group:
+                return number
+        elif name is not None and section == group and re.match(rf"{re.escape(name)}\s*[=:]", text):
+            return number
+    return 0
 
 
 def host(conf: Any) -> str:

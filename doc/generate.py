@@ -8,11 +8,20 @@ that is out of date, and exits with 1 if there is any.
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import msgspec
+from msgspec.inspect import type_info
+from oslo_config import types
+
+from ceilo_agent import options, plugins
 from ceilo_agent.cli.meters import rows
+from ceilo_agent.definition.settings import expected
 from ceilo_agent.meters.catalogue import NAMESPACES, Catalogue, catalogue
 
 SOURCE = Path(__file__).resolve().parent / "source"
@@ -51,7 +60,15 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its name below doc/source."""
-    return {"meters.rst": "\n".join(meters())}
+    return {
+        "meters.rst": "\n".join(meters()),
+        "options.rst": "\n".join(options_page()),
+        "plugins.rst": "\n".join(plugins_page()),
+        "publishers.rst": "\n".join(publishers_page()),
+    }
+
+
+# -- meters --------------------------------------------------------------------------------------
 
 
 def meters() -> Iterator[str]:
@@ -99,13 +116,239 @@ def _namespace(found: Catalogue) -> Iterator[str]:
     )
 
 
+# -- options -------------------------------------------------------------------------------------
+
+OPTIONS = """\
+Every option of the agent. They stand in ``/etc/ceilo_agent/ceilo_agent.conf``; with ``ceilo-agent
+--config-file FILE`` in that file instead. Of several files the later one counts, and before all of
+them what the command line says. ``ceilo-agent config show`` prints each value and where it comes
+from.
+
+.. note::
+
+   A name that is no option, or stands in the wrong section, is passed over without a word.
+   ``config show`` tells what was understood.
+"""
+
+
+def options_page() -> Iterator[str]:
+    """Yield the lines of the page of options."""
+    yield ".. Written by doc/generate.py from ceilo_agent/options.py. Do not edit."
+    yield ""
+    yield from _heading("Options", "=")
+    yield OPTIONS
+    for group, declared in options.GROUPS.items():
+        yield from _heading(f"[{group}]", "-")
+        yield from _table(
+            ("Option", "Type", "Default", "Meaning"),
+            (
+                (
+                    f"``{option.name}``",
+                    _option_type(option.type),
+                    _option_default(option),
+                    _escaped(option.help),
+                )
+                for option in declared
+            ),
+        )
+
+
+def _option_type(kind: Any) -> str:
+    names = {
+        types.Boolean: "true or false",
+        types.Integer: "whole number",
+        types.Float: "number",
+        types.List: "list, split at commas",
+        types.String: "text",
+    }
+    name = names[type(kind)]
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    if low is not None and high is not None:
+        return f"{name} from {low:g} to {high:g}"
+    return name if low is None else f"{name} of at least {low}"
+
+
+def _option_default(option: Any) -> str:
+    shown = option.sample_default if option.default is None else option.default
+    if isinstance(shown, bool):
+        shown = str(shown).lower()
+    if isinstance(shown, list):
+        shown = ",".join(shown)
+    return "" if shown is None else f"``{shown}``"
+
+
+# -- plugins -------------------------------------------------------------------------------------
+
+KINDS = {
+    plugins.DISCOVERY: ("Discoveries", "What exists. A source may name them under ``discovery``."),
+    plugins.INSPECTOR: (
+        "Inspectors",
+        "What it reads now. The names are those of ``[polling] namespaces``.",
+    ),
+    plugins.TRANSFORMER: (
+        "Transformers",
+        "What the samples become. A sink names them under ``transformers``.",
+    ),
+    plugins.PUBLISHER: (
+        "Publishers",
+        "Where the samples go. The name is the scheme of a URL; :doc:`publishers` has more.",
+    ),
+}
+
+
+def plugins_page() -> Iterator[str]:
+    """Yield the lines of the page of plugins."""
+    yield ".. Written by doc/generate.py from the entry points of setup.cfg. Do not edit."
+    yield ""
+    yield from _heading("Plugins", "=")
+    yield "What ships with the agent. :doc:`extending` shows how to add one."
+    yield ""
+    for namespace, (title, about) in KINDS.items():
+        yield from _heading(title, "-")
+        yield f"{about} Entry points: ``{namespace}``."
+        yield ""
+        found = _shipped(namespace)
+        if not found:
+            yield "None yet."
+            yield ""
+            continue
+        yield from _table(
+            ("Name", "What it is"),
+            ((f"``{name}``", _sentence(made)) for name, made in found.items()),
+        )
+
+
+def _shipped(namespace: str) -> dict[str, Any]:
+    """Return our own plugins of a kind by name; others may be installed here, too."""
+    ours = [e.name for e in entry_points(group=namespace) if e.value.startswith("ceilo_agent.")]
+    return {name: plugins.load(namespace, name) for name in sorted(ours)}
+
+
+def _sentence(documented: Any) -> str:
+    """Return the first paragraph of a docstring."""
+    return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())
+
+
+# -- publishers ----------------------------------------------------------------------------------
+
+PUBLISHERS = """\
+A sink names its publishers by URL, by a mapping with the URL and the options beside it, or by the
+name that the file gives one; :doc:`pipeline` shows all three. In a URL an option stands in the
+query, ``?name=value&name=value``, with ``%23`` for a ``#`` and ``%26`` for a ``&`` inside a value.
+"""
+
+GUARANTEES = """\
+What each promises. Only an idempotent one has no doubles: what is sent again after a fault is there
+once.
+"""
+
+EXAMPLES = {
+    "console": """\
+sinks:
+  - name: screen
+    publishers:
+      - console://?format=json
+""",
+    "file": """\
+sinks:
+  - name: archive
+    publishers:
+      - file:///var/log/ceilo_agent/samples.json?max_bytes=10000000&backup_count=3
+""",
+    "local": """\
+publishers:
+  a-month:
+    url: local:///srv/metrics/month.db
+    max_age: 2678400
+    max_bytes: 10737418240
+
+sinks:
+  - name: here
+    publishers:
+      - local://
+      - a-month
+""",
+}
+
+
+def publishers_page() -> Iterator[str]:
+    """Yield the lines of the page of publishers."""
+    yield ".. Written by doc/generate.py from the publishers' own words. Do not edit."
+    yield ""
+    yield from _heading("Publishers", "=")
+    yield PUBLISHERS
+    found = _shipped(plugins.PUBLISHER)
+    yield from _heading("Guarantees", "-")
+    yield GUARANTEES
+    yield from _table(
+        ("Publisher", *(promise.name.capitalize() for promise in plugins.Promise)),
+        (
+            (f"``{name}``", *("✓" if p in made.promises else "" for p in plugins.Promise))
+            for name, made in found.items()
+        ),
+    )
+    for promise in plugins.Promise:
+        yield f"{promise.name.capitalize()}"
+        yield f"   {_escaped(promise.value)}"
+    yield ""
+    yield "What has a mark in no row, no publisher that ships can promise yet."
+    yield ""
+    for name, made in found.items():
+        yield from _publisher(name, made)
+
+
+def _publisher(name: str, made: Any) -> Iterator[str]:
+    yield from _heading(name, "-")
+    about = inspect.getmodule(made)
+    yield inspect.getdoc(about) or ""
+    yield ""
+    yield from _table(
+        ("Option", "Value", "Default", "Meaning"),
+        (
+            (f"``{field.encode_name}``", *_setting(field))
+            for field in msgspec.structs.fields(made.Options)
+        ),
+    )
+    yield ".. code-block:: yaml"
+    yield ""
+    yield from (f"   {line}".rstrip() for line in EXAMPLES[name].splitlines())
+    yield ""
+
+
+def _setting(field: Any) -> tuple[str, str, str]:
+    """Return what a field takes, its default and its description."""
+    form = type_info(field.type)
+    described: list[str] = []
+    _descriptions(form, described)
+    if not described:
+        raise ValueError(f"{field.name} has no description")
+    default = field.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    shown = "" if default in (None, msgspec.NODEFAULT) else f"``{default}``"
+    return _escaped(expected(form)), shown, _escaped(described[0])
+
+
+def _descriptions(form: Any, found: list[str]) -> None:
+    """Collect the descriptions of a type, the outermost first."""
+    if isinstance(form, msgspec.inspect.Metadata):
+        found += [(form.extra_json_schema or {}).get("description", "")]
+        _descriptions(form.type, found)
+    elif isinstance(form, msgspec.inspect.UnionType):
+        for arm in form.types:
+            _descriptions(arm, found)
+
+
+# -- reStructuredText ----------------------------------------------------------------------------
+
+
 def _heading(text: str, line: str) -> Iterator[str]:
     yield text
     yield line * len(text)
     yield ""
 
 
-def _table(header: tuple[str, ...], lines: Iterator[tuple[str, ...]]) -> Iterator[str]:
+def _table(header: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
     yield ".. list-table::"
     yield "   :header-rows: 1"
     yield ""

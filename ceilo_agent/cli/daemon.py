@@ -41,6 +41,8 @@ class Daemon:
     def __init__(self, conf: Any, listen: Callable[[Batch], None] | None = None) -> None:
         self.path = find_pipeline_file(conf)
         self.file: PipelineFile = load(self.path)
+        for fault in (*options.unknown(conf), *self.file.warnings):
+            LOG.warning("%s", fault)
         self.context = Context(options.host(conf), options.values(conf))
         self.pipeline = Pipeline(self.file, self.context)
         self._listen = listen

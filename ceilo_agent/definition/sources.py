@@ -88,7 +88,7 @@ class Sources:
             self._sinks_of(entries["sinks"], name) if "sinks" in entries else (),
             source.position,
             tuple(place for _, place in meters),
-            tuple(text for text, _ in self._texts(source, "resources", "a resource")),
+            self._resources(source),
             self._discovery(source),
         )
 
@@ -118,6 +118,13 @@ class Sources:
             seen.add(sink)
         self.fed |= seen
         return tuple(sink for sink, _ in found)
+
+    def _resources(self, source: MappingNode) -> tuple[str, ...]:
+        found = self._texts(source, "resources", "a resource")
+        if found:
+            what = "nothing polls these resources: guests and this host are found by themselves"
+            self._reader.warn(found[0][1], what)
+        return tuple(text for text, _ in found)
 
     def _discovery(self, source: MappingNode) -> tuple[str, ...]:
         found = self._texts(source, "discovery", "a discovery")

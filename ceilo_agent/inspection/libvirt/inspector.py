@@ -52,9 +52,7 @@ class LibvirtInspector(Inspector):
         rows = bulk.read(guests, self._layout(wanted).groups, deadline, missing)
         return Snapshot(list(self.observe(rows, wanted)), missing)
 
-    def observe(
-        self, rows: Iterable[bulk.Row], wanted: frozenset[str]
-    ) -> Iterator[Observation]:
+    def observe(self, rows: Iterable[bulk.Row], wanted: frozenset[str]) -> Iterator[Observation]:
         """Turn replies into observations, one per resource that has a wanted meter."""
         kinds = self._layout(wanted).kinds
         ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -59,10 +59,10 @@ def write(tmp_path):
     return write
 
 
-def small(publishers="[local://]", more=""):
+def small(publishers="[local://]", more="", sinks="[s]", other=""):
     return (
-        "sources: [{name: a, meters: [cpu], sinks: [s]}]\n"
-        f"sinks: [{{name: s, publishers: {publishers}}}]\n{more}"
+        f"sources: [{{name: a, meters: [cpu], sinks: {sinks}}}]\n"
+        f"sinks: [{{name: s, publishers: {publishers}}}{other}]\n{more}"
     )
 
 
@@ -141,23 +141,34 @@ def test_named_publishers(write):
 
 
 def test_one_publisher_in_two_sinks(write):
-    text = small("['file:///x?max_bytes=5']").replace(
-        "}]\n", "}, {name: t, publishers: ['file:///x?max_bytes=5']}]\n"
-    )
-    text = text.replace(
-        "sinks: [s]}, {name: t, publishers: ['file:///x?max_bytes=5']}", "sinks: [s, t]}"
-    )
-    first, second = load(write(text)).sinks
+    url = "['file:///x?max_bytes=5']"
+    other = f", {{name: t, publishers: {url}}}"
+    first, second = load(write(small(url, sinks="[s, t]", other=other))).sinks
     assert first.publishers[0] is second.publishers[0]
 
 
 def test_sink_that_nothing_feeds_is_a_warning(write):
-    found = load(write(small().replace("s, publishers", "t, publishers").replace("[s]", "[t]")))
-    assert found.warnings == ()
-    text = small().replace("}]\n", "}, {name: idle, publishers: [console]}]\n")
-    text = text.replace("sinks: [s]}, {name: idle, publishers: [console]}", "sinks: [s]}")
-    (warning,) = load(write(text)).warnings
-    assert warning.what == "no source feeds the sink 'idle'"
+    found = load(write(small(other=", {name: idle, publishers: [console]}")))
+    assert [warning.what for warning in found.warnings] == ["no source feeds the sink 'idle'"]
+
+
+def test_aliases_give_what_they_stand_for(write):
+    text = (
+        "sources:\n"
+        "  - &a {name: a, interval: 60, meters: &meters [cpu], sinks: &all [s, t]}\n"
+        "  - {<<: *a, name: b}\n"
+        "  - {name: c, meters: *meters, sinks: *all}\n"
+        "sinks:\n"
+        "  - {name: s, publishers: [&url console]}\n"
+        "  - {name: t, publishers: [*url]}\n"
+    )
+    found = load(write(text))
+    assert [(s.name, s.interval, s.meters, s.sinks) for s in found.sources] == [
+        ("a", 60, ("cpu",), ("s", "t")),
+        ("b", 60, ("cpu",), ("s", "t")),
+        ("c", None, ("cpu",), ("s", "t")),
+    ]
+    assert [sink.publishers[0].name for sink in found.sinks] == ["console", "console"]
 
 
 def test_tests_are_kept_as_written(write):
