@@ -7,12 +7,11 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
-from ceilo_agent.pipeline.matching import Matcher
-
 from ceilo_agent import plugins
+from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
 from ceilo_agent.delivery.outlet import Outlet
 from ceilo_agent.pipeline.chain import Chain
+from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import Context
 from ceilo_agent.sample import Batch, Sample
 

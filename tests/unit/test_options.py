@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options: names, precedence, and what is said of wrong ones."""
+
+import pytest
+
+from ceilo_agent import options
+from ceilo_agent.errors import ConfigError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "agent.conf"
+    path.write_text(text)
+    return str(path)
+
+
+def faults(path):
+    with pytest.raises(ConfigError) as caught:
+        options.parse([path])
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_path):
+    path = write(tmp_path, "[polling]\ninterval = 7\nnamespaces = host\n")
+    conf = options.parse([path], {"polling.interval": 3, "polling.namespaces": None})
+    assert conf.polling.interval == 3
+    assert conf.polling.namespaces == ["host"]
+    assert conf.store.max_bytes == 1 << 30
+
+
+def test_every_wrong_value_is_told_with_its_line(tmp_path):
+    path = write(tmp_path, "[polling]\ninterval = often\n\n[store]\nmax_age = 5\nmax_bytes=x\n")
+    assert faults(path) == [
+        f"{path}:2:1: [polling] interval: invalid literal for int() with base 10: 'often'",
+        f"{path}:5:1: [store] max_age: Should be greater than or equal to 60",
+        f"{path}:6:1: [store] max_bytes: invalid literal for int() with base 10: 'x'",
+    ]
+
+
+@pytest.mark.parametrize("text", ["no section\n", "[polling]\nno value\n"])
+def test_a_file_that_is_no_configuration_is_told_by_name(tmp_path, text):
+    path = write(tmp_path, text)
+    (told,) = faults(path)
+    assert path in told
+
+
+def test_a_file_that_is_not_there_is_told_by_name(tmp_path):
+    (told,) = faults(str(tmp_path / "nowhere.conf"))
+    assert "nowhere.conf" in told
+
+
+def test_unknown_options_are_told_and_no_fault(tmp_path):
+    path = write(tmp_path, "[polling]\nintervall = 5\n[libvrt]\nuri = x\n[DEFAULT]\ndebug=1\n")
+    assert [str(fault) for fault in options.unknown(options.parse([path]))] == [
+        f"{path}:2:1: [polling] has no option 'intervall' (did you mean 'interval'?)",
+        f"{path}:3:1: no section is named [libvrt] (did you mean 'libvirt'?)",
+    ]
+
+
+def test_places_follow_the_state_path(tmp_path):
+    conf = options.parse([write(tmp_path, f"[DEFAULT]\nstate_path = {tmp_path}/s\nhost = h\n")])
+    assert options.store_path(conf) == tmp_path / "s" / "store.db"
+    values = options.values(conf)
+    assert values["DEFAULT.host"] == "h"
+    assert values["store.path"] == f"{tmp_path}/s/store.db"
+
+
+def test_every_option_has_a_help_text():
+    for group in options.GROUPS.values():
+        for option in group:
+            assert option.help
+            assert option.help.endswith(".")
