@@ -124,10 +124,8 @@ Every option of the agent. They stand in ``/etc/ceilo_agent/ceilo_agent.conf``; 
 them what the command line says. ``ceilo-agent config show`` prints each value and where it comes
 from.
 
-.. note::
-
-   A name that is no option, or stands in the wrong section, is passed over without a word.
-   ``config show`` tells what was understood.
+A value of the wrong type is an error with its line. A name that is no option, or stands in the
+wrong section, is only a warning of the daemon: the file may be shared with other services.
 """
 
 

@@ -208,6 +208,8 @@ def test_the_file_says_what_it_is_and_needs_no_others_once_closed(
     writer.close()
     assert sorted(p.name for p in path.parent.iterdir()) == ["store.db", "store.db.lock"]
     assert path.stat().st_mode & 0o777 == 0o640
+    # Not in WAL mode any more: whoever opens it need not make a log beside it.
+    assert path.read_bytes()[18:20] == b"\1\1"
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
