@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import libvirt
+
 from bench import calm, ceilometer_venv, resident
 from bench.contender import Contender, ContenderFailed, Cost
 from bench.contestants import (
@@ -54,8 +56,11 @@ def main() -> int:
             venv = options.ceilometer or _ceilometer()
             with tempfile.TemporaryDirectory(prefix="ceilo_agent-bench-") as name:
                 _compare(Path(name), venv, options.rounds)
-    except (GuestsUnavailable, ContenderFailed) as error:
+    except (GuestsUnavailable, ContenderFailed, OSError, libvirt.libvirtError) as error:
         print(f"bench.poll_cycle: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench.poll_cycle: interrupted", file=sys.stderr)
         return 1
     return 0
 
@@ -113,7 +118,11 @@ def _compare(directory: Path, venv: Path | None, rounds: int) -> None:
 
 
 def _timed(directory: Path, pid: int, venv: Path | None, rounds: int) -> Costs:
-    """Return the costs of each, one per round."""
+    """Return the costs of each, one per round.
+
+    Raises:
+        ContenderFailed: one ended, or read nothing.
+    """
     contestants = Contestants(directory, pid, venv)
     try:
         costs: dict[str, list[Cost]] = {name: [] for name in contestants.names}
@@ -123,6 +132,8 @@ def _timed(directory: Path, pid: int, venv: Path | None, rounds: int) -> Costs:
             for name in order:
                 time.sleep(PAUSE)
                 cost = contestants.cycle(name)
+                if not cost.samples:
+                    raise ContenderFailed(f"{name} found no guests")
                 if number:
                     costs[name].append(cost)
             print(f"round {number} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -224,7 +235,7 @@ def _ratios(
     best: str,
 ) -> None:
     """Print the ratios, each the median over the rounds, beside what is to be reached."""
-    print("\nratio: median (min..max) of the rounds")
+    print("\nratio: median (min..max) of the rounds; what to reach is for 100 bare guests")
     for name in (OURS, STORED):
         ratios = _by_round(costs[name], costs[best], _wall)
         _line(f"wall: {name} / {best}", _spread(ratios, ".2f"), "<= 1.15")

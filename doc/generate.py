@@ -152,7 +152,7 @@ def options_page() -> Iterator[str]:
 
 
 def _option_type(kind: Any) -> str:
-    names = {
+    names: dict[Any, str] = {
         types.Boolean: "true or false",
         types.Integer: "whole number",
         types.Float: "number",
@@ -224,7 +224,7 @@ def _shipped(namespace: str) -> dict[str, Any]:
 
 def _sentence(documented: Any) -> str:
     """Return the first paragraph of a docstring."""
-    return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())
+    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
 # -- publishers ----------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from typing import Any, Final
 import click
 
 from ceilo_agent import options
-from ceilo_agent.cli import logs
+from ceilo_agent.cli import documents, logs
 from ceilo_agent.cli.arguments import words
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
-from ceilo_agent.sample import Batch, Sample, as_document, isotime
+from ceilo_agent.publishers.rendering import printable
+from ceilo_agent.sample import Batch, Sample, isotime
 
 ONCE: Final = 20.0
 """The interval to poll as if by: it gives each call the longest deadline there is."""
@@ -42,10 +43,7 @@ def command(
     logs.setup(conf, logging.WARNING)
     samples, whole = _poll(conf, meters or ("*",))
     if output == "json":
-        import msgspec  # noqa: PLC0415
-
-        documents = [as_document(sample) for sample in samples]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(documents)).decode() + "\n")
+        documents.write(samples)
     else:
         _table(samples)
     sys.stdout.flush()
@@ -73,8 +71,8 @@ def _table(samples: Sequence[Sample]) -> None:
     rows = [
         (
             isotime(sample.time),
-            str(sample.resource.metadata.get("display_name", "")),
-            sample.resource.id,
+            printable(str(sample.resource.metadata.get("display_name", ""))),
+            printable(sample.resource.id),
             sample.meter.name,
             str(sample.volume),
             sample.meter.unit,

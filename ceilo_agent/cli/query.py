@@ -13,11 +13,12 @@ from pathlib import Path
 import click
 
 from ceilo_agent import options
+from ceilo_agent.cli import documents
 from ceilo_agent.cli.arguments import duration
 from ceilo_agent.cli.plots import draw, figure
 from ceilo_agent.cli.tables import show
 from ceilo_agent.errors import nearest
-from ceilo_agent.publishers.rendering import json_lines, printable
+from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.sample import Meter, Sample, SampleType, isotime
 from ceilo_agent.store.reader import Reader, Series
 
@@ -73,7 +74,7 @@ def command(
         ctx.exit(NOTHING)
     samples = reader.samples(meter, resource, since)
     if output == "json":
-        _json(samples)
+        documents.write(samples)
     elif output == "plot":
         _plot(samples)
     else:
@@ -126,14 +127,6 @@ def _list(series: Sequence[Series], output: str) -> None:
 
 
 # -- samples -------------------------------------------------------------------------------------
-
-
-def _json(samples: Iterable[Sample]) -> None:
-    before = "[\n"
-    for line in json_lines(samples):
-        sys.stdout.write(before + line.decode().rstrip("\n"))
-        before = ",\n"
-    sys.stdout.write("\n]\n" if before != "[\n" else "[]\n")
 
 
 def _table(samples: Iterable[Sample], series: Sequence[Series]) -> None:

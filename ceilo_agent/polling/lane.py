@@ -27,8 +27,9 @@ LOG = logging.getLogger(__name__)
 TOGETHER: Final = 0.05
 """Seconds within which sources are due together."""
 
+MIN_CYCLE: Final = 1.0
 MAX_CYCLE: Final = 10.0
-"""Seconds that a cycle may take whatever its interval."""
+"""Seconds that a cycle may take at least and at most; in between, half its interval."""
 
 
 class Due(msgspec.Struct, eq=False):
@@ -112,7 +113,7 @@ class Lane:
         """Read once for all these sources and deliver their samples."""
         began = time.monotonic()
         interval = min(source.interval for source in due)
-        deadline = began + min(interval / 2, MAX_CYCLE)
+        deadline = began + max(MIN_CYCLE, min(interval / 2, MAX_CYCLE))
         try:
             listing = self._discovery.discover(deadline)
             snapshot = self._inspector.inspect(listing.targets, self._union(due), deadline)

@@ -54,7 +54,7 @@ class Console(Publisher):
 
 
 def _write(data: bytes) -> None:
-    """Write past Python's buffer: what failed there would come again when the process ends."""
+    """Write past Python's buffer and encoding: of what failed, nothing must come later."""
     sys.stdout.flush()
     try:
         file = sys.stdout.fileno()

@@ -94,7 +94,8 @@ class File(Publisher):
         try:
             size = self._take()
             for part in _parts(samples, limit):
-                if limit and size and size + len(part) > limit:
+                # More than once, if another process filled the new file meanwhile.
+                while limit and size and size + len(part) > limit:
                     self._rotate()
                     size = self._take()
                 self._write(part, size)

@@ -17,6 +17,10 @@ SAMPLE_BYTES: Final = 40
 """About what a sample takes in the file, and in the log before that."""
 
 
+LOG_SECONDS: Final = 0.1
+"""What a batch may wait at most for readers, when the log has grown."""
+
+
 class Trimmed(NamedTuple):
     """How many samples went, for which reason."""
 
@@ -81,13 +85,24 @@ class Retention:
             # As a script it runs to its end; `execute` would move one page only.
             db.executescript(f"PRAGMA incremental_vacuum({self._vacuum_pages})")
 
+    def recycle(self, db: sqlite3.Connection) -> None:
+        """Empty a log that readers, one after another, kept from being begun anew.
+
+        Waits for them for at most LOG_SECONDS; they go on reading.
+        """
+        if self._log() > 3 * self._reserve:
+            db.execute(f"PRAGMA busy_timeout = {round(LOG_SECONDS * 1000)}")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _log(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0
+
     def _room(self, coming: int) -> int:
         """Return the bytes that the file itself may take beside its log."""
-        try:
-            log = self._wal.stat().st_size
-        except OSError:
-            log = 0
-        return self._max_bytes - max(log, self._reserve + coming * SAMPLE_BYTES)
+        return self._max_bytes - max(self._log(), self._reserve + coming * SAMPLE_BYTES)
 
 
 def _edge(db: sqlite3.Connection, rows: int) -> tuple[int, int] | None:

@@ -277,7 +277,13 @@ class Writer:
                 db.execute("ROLLBACK")
             raise
         self._count(len(samples), len(rows), trimmed)
-        self._retention.shrink(db)
+        try:
+            self._retention.shrink(db)
+            self._retention.recycle(db)
+        except sqlite3.Error as error:
+            # The batch is stored. If there is no space even to tidy up, the next one will tell.
+            if is_damage(error):
+                raise
 
     def _count(self, given: int, stored: int, trimmed: Trimmed) -> None:
         self.counters.stored += stored

@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Sample(MEMORY, sql, moment, 7),
             ]
         )
-    writer.append([Sample(READ, web, NOW - 86400, 1)])
+    writer.append([Sample(READ, web, NOW - 86400, 100)])
     writer.close()
     return path
 
@@ -116,6 +116,11 @@ def test_a_gauge_has_no_rate_and_columns_are_aligned(store: Path) -> None:
     assert all(line.split()[-1] in ("-", "rate/s") for line in lines)
     assert len({line.index("memory.usage") for line in lines[1:]}) == 1
     assert [line.split()[3] for line in lines[1:] if "sql" in line] == ["7"] * 5
+
+
+def test_a_series_has_no_rate_from_another(store: Path) -> None:
+    (line,) = [row for row in rows(run(store, "*", "--last", "2d").stdout) if READ.name in row]
+    assert line[3:] == ["100", "B", "-"]
 
 
 def test_json_is_the_samples_document(store: Path) -> None:

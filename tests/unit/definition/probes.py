@@ -7,6 +7,8 @@ import contextlib
 import importlib
 import sys
 
+from stevedore.extension import ExtensionManager
+
 CODE = """
 from enum import Enum
 from typing import Annotated, Literal
@@ -84,10 +86,13 @@ def installed(directory):
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
+    # stevedore looks entry points up once per process.
+    ExtensionManager.ENTRY_POINT_CACHE.clear()
     try:
         yield
     finally:
         sys.path.remove(str(directory))
+        ExtensionManager.ENTRY_POINT_CACHE.clear()
         for module in ("ceilo_probes", "ceilo_probes_broken"):
             sys.modules.pop(module, None)
         importlib.invalidate_caches()

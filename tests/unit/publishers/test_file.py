@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,14 +105,20 @@ def test_it_follows_a_file_that_others_rotate(path: Path) -> None:
     publisher.close()
 
 
-def test_two_writers_share_a_file_over_rotations(path: Path) -> None:
-    both = [opened(path, "max_bytes=3000&backup_count=900") for _ in range(2)]
-    for number in range(200):
-        both[number % 2].push(numbered(5, 5 * number))
-    for one in both:
-        one.close()
+def test_two_processes_share_a_file_over_rotations(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.unit.publishers import test_file as t\n"
+        "one = t.opened(Path(sys.argv[1]), 'max_bytes=3000&backup_count=250')\n"
+        "for number in range(int(sys.argv[2]), 300, 2): one.push(t.numbered(5, 5 * number))"
+    )
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), first], env=env) for first in "01"
+    ]
+    assert [process.wait() for process in both] == [0, 0]
     found = sorted(v for p in path.parent.iterdir() for v in volumes(p))
-    assert found == list(range(1000))
+    assert found == list(range(1500))
+    assert all(p.stat().st_size <= 3000 for p in path.parent.iterdir())
 
 
 def test_a_file_that_another_process_holds_is_told(
