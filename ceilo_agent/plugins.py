@@ -245,6 +245,15 @@ class Publisher(ABC):
         self.options = options
         self.context = context
 
+    @classmethod
+    def check(cls, url: SplitResult) -> None:
+        """Look at a URL without opening anything; `config check` does it.
+
+        Raises:
+            ConfigError: it can never work; what is wrong is told at the URL's place in the file.
+        """
+        del url  # most take any
+
     def open(self) -> None:  # noqa: B027 - some need nothing
         """Get ready to push.
 

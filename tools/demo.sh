@@ -28,9 +28,16 @@ $agent --config-file "$state/agent.conf" up --pipeline etc/pipeline.yaml \
 if [ "$code" = 0 ]; then
     echo
     echo "from the store (the same at any time: $agent --config-file $state/agent.conf query):"
-    for meter in cpu memory.usage disk.device.write.bytes network.incoming.bytes \
-                 hardware.cpu.util hardware.memory.used; do
-        $agent --config-file "$state/agent.conf" query "$meter" --last 1m --output plot || true
-    done
+    $agent --config-file "$state/agent.conf" query | head -n 20
+    echo "..."
+    echo
+    $agent --config-file "$state/agent.conf" query hardware.cpu.util --last 5m --output plot
+    if [ "${DEMO_GUESTS:-0}" -gt 0 ]; then
+        guest=$($python -m tests.guests list | sed -n 's/^ceilo-demo-[^ ]* \([^ ]*\) .*/\1/p' | head -n 1)
+        for meter in cpu memory.usage; do
+            $agent --config-file "$state/agent.conf" query "$meter" --resource "$guest" \
+                --last 5m --output plot || true
+        done
+    fi
 fi
 exit "$code"

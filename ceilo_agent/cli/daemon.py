@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from ceilo_agent import options
 from ceilo_agent.definition.pipeline import PipelineFile, SourceDef, load, unknown_meters
 from ceilo_agent.definition.places import find_pipeline_file
@@ -89,6 +91,13 @@ class Daemon:
     def stop(self) -> bool:
         """End polling, deliver what waits, and return whether nothing is left behind stuck."""
         ended = self.agent.stop()
+        for lane in self.agent.lanes:
+            LOG.info(
+                "%s: %d cycles, %d samples; %d polls missed, %d cycles failed, %d times a target "
+                "without samples, %d clock steps",
+                lane.name,
+                *msgspec.structs.astuple(lane.counters),
+            )
         self.pipeline.close(FLUSH_WITHIN)
         for outlet in self.pipeline.outlets.values():
             counters = outlet.counters

@@ -20,15 +20,21 @@ Point = tuple[float, float]
 """UTC seconds and a value."""
 
 
-def draw(points: Sequence[Point]) -> list[str]:
+def draw(points: Sequence[Point], *, from_zero: bool = False) -> list[str]:
     """Return the lines of a plot of points, of which there is at least one, in order of time.
 
     What never changes takes half the height.
+
+    Args:
+        points: what is drawn.
+        from_zero: whether the foot of the plot is 0, or the lowest value.
     """
     width = max(10, shutil.get_terminal_size().columns - 1)
     columns = _columns(points, width)
     values = [value for value in columns if value is not None]
     low, high = min(values), max(values)
+    if from_zero and low > 0:
+        low = 0.0
     eighths = [0 if value is None else _level(value, low, high) for value in columns]
     lines = [
         "".join(BLOCKS[min(8, max(0, level - 8 * line))] for level in eighths).rstrip()

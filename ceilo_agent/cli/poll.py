@@ -15,6 +15,7 @@ from ceilo_agent.cli import documents, logs
 from ceilo_agent.cli.arguments import words
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
+from ceilo_agent.errors import nearest
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.sample import Batch, Sample, isotime
 
@@ -26,7 +27,13 @@ ONCE: Final = 20.0
 @click.option("--once", is_flag=True, default=True, help="Poll one time (the only way there is).")
 @click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
 @click.option("--meter", "meters", multiple=True, metavar="PATTERN", help="Only these meters.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the samples.",
+)
 @click.pass_obj
 def command(
     config_files: tuple[str, ...],
@@ -41,6 +48,7 @@ def command(
     """
     conf = options.parse(config_files, {"polling.namespaces": namespaces})
     logs.setup(conf, logging.WARNING)
+    _check_meters(meters)
     samples, whole = _poll(conf, meters or ("*",))
     if output == "json":
         documents.write(samples)
@@ -48,6 +56,17 @@ def command(
         _table(samples)
     sys.stdout.flush()
     return leave(0 if samples and whole else 1, ended=whole)
+
+
+def _check_meters(patterns: Sequence[str]) -> None:
+    from ceilo_agent.meters.catalogue import known  # noqa: PLC0415 - not for `--help`
+    from ceilo_agent.pipeline.matching import Matcher  # noqa: PLC0415
+
+    for pattern in patterns:
+        if not any(map(Matcher([pattern]), known())):
+            hint = nearest(pattern, known())
+            what = f"no meter matches '{pattern}'" + (f" ({hint})" if hint else "")
+            raise click.BadParameter(what, param_hint="--meter")
 
 
 def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:

@@ -38,7 +38,13 @@ NOTHING = 1
     metavar="DURATION",
     help="How far to look back: 30s, 5m, 2h, 7d.",
 )
-@click.option("--output", type=click.Choice(["table", "json", "plot"]), default="table")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "plot"]),
+    default="table",
+    show_default=True,
+    help="How to print the samples.",
+)
 @click.option("--store", metavar="PATH", help="The store's file, instead of [store] path.")
 @click.pass_context
 def command(
@@ -89,7 +95,8 @@ def _nothing(reader: Reader, meter: str | None, resource: str | None) -> str:
     meters = {one.meter.name for one in everything}
     resources = {one.resource.id for one in everything}
     if resource is not None and resource not in resources:
-        what, hint = f"no resource '{printable(resource)}'", nearest(resource, resources)
+        what = f"no resource '{printable(resource)}'"
+        hint = nearest(resource, resources) or "`ceilo-agent query METER` shows the resources"
     elif meter is not None and not reader.series(meter):
         what, hint = f"no meter '{printable(meter)}'", nearest(meter, meters)
     else:
@@ -175,7 +182,7 @@ def _plot(samples: Iterable[Sample]) -> None:
         if not points:
             print("  one reading gives no rate\n")
             continue
-        for line in draw(points):
+        for line in draw(points, from_zero=counter):
             print(line)
         values = [value for _, value in points]
         print(

@@ -32,7 +32,13 @@ INTERVAL: Final = 5
     metavar="DURATION",
     help="Stop after this long, such as 20s or 5m.",
 )
-@click.option("--interval", type=click.IntRange(1, 86400), default=INTERVAL, show_default=True)
+@click.option(
+    "--interval",
+    type=click.IntRange(1, 86400),
+    default=INTERVAL,
+    show_default=True,
+    help="Seconds between two polls.",
+)
 @click.option("--pipeline", metavar="FILE", help="The pipeline file.")
 @click.pass_obj
 def command(
@@ -52,7 +58,11 @@ def command(
 
     board = Board()
     daemon = Daemon(conf, board.update)
-    print(f"pipeline: {daemon.path}\nstore:    {options.store_path(conf)}\n{_said(conf)}")
+    stored = any(p.scheme == "local" for sink in daemon.file.sinks for p in sink.publishers)
+    print(f"pipeline: {daemon.path}")
+    if stored:
+        print(f"store:    {options.store_path(conf)}")
+    print(_said(conf))
     if terminal:
         _draw(daemon, board, seconds)
     else:
@@ -60,7 +70,8 @@ def command(
     ended = daemon.stop()
     if not terminal:
         show(HEADER, board.rows())
-    print(f"{daemon.delivered} samples stored; look at them with: ceilo-agent query")
+    said = "stored; look at them with: ceilo-agent query" if stored else "delivered"
+    print(f"{daemon.delivered} samples {said}")
     return leave(0 if daemon.delivered else 1, ended=ended)
 
 

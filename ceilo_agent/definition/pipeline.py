@@ -104,6 +104,10 @@ def _read(reader: Reader, root: Node, path: Path, digest: str) -> PipelineFile |
     made_sources = [sources.read(node) for node in _section(reader, top, "sources")]
     tests = given(top, "tests")
     raw = None if tests is None else reader.items(tests, "a list of tests")
+    if tests is not None and raw:
+        reader.warn(tests.position, "no command runs these tests")
+    if made_sources and not any(source and source.interval for source in made_sources):
+        reader.warn(top.keys["sources"], "no source has an interval: nothing is polled")
     for name, place in sinks.names.items():
         if name not in sources.fed:
             reader.warn(place, f"no source feeds the sink '{shown(name)}'")

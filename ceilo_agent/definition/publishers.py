@@ -14,6 +14,7 @@ from ceilo_agent.definition.naming import check_name
 from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
+from ceilo_agent.errors import ConfigError
 
 
 class PublisherUrl(SplitResult):
@@ -125,10 +126,20 @@ class Publishers:
         )
         texts = query.keys.keys() - beside.keys()
         options = read_settings(self._reader, struct, merged, "option", texts)
-        if options is None:
+        if options is None or not self._fits(url, place):
             return None
         identity = name or (f"{url.scheme}-{url.place}" if url.place else url.scheme)
         return self._only(PublisherDef(identity, url.scheme, url, options, settings.position))
+
+    def _fits(self, url: PublisherUrl, place: Position) -> bool:
+        """Ask the publisher whether its URL can work at all."""
+        try:
+            getattr(plugins.load(plugins.PUBLISHER, url.scheme), "check", _any)(url)
+        except ConfigError as error:
+            for fault in error.faults:
+                self._reader.fault(place, f"the publisher '{url.scheme}': {fault.what}", fault.hint)
+            return False
+        return True
 
     def _only(self, made: PublisherDef) -> PublisherDef:
         """Return the one publisher of this name; another with the same name is a mistake."""
@@ -181,3 +192,7 @@ class Publishers:
                 self._reader.fault(place, f"the option '{shown(key)}' stands twice in the URL")
             entries[key] = ScalarNode(value, value, place)
         return MappingNode(entries, dict.fromkeys(entries, place), place)
+
+
+def _any(_url: SplitResult) -> None:
+    """Accept every URL, for a publisher that does not say what it takes."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -57,6 +58,12 @@ class File(Publisher):
     _path: Path
     _file: int = -1
 
+    @classmethod
+    def check(cls, url: SplitResult) -> None:
+        """Look whether the URL has a path."""
+        if path_of(url) is None:
+            raise _refused("file://", "a path is missing", "write file:///var/log/samples.json")
+
     def open(self) -> None:
         """Open the file, creating it if need be.
 
@@ -64,9 +71,9 @@ class File(Publisher):
             ConfigError: the URL has no path, or no file can be written there.
             Retryable: no space left.
         """
+        self.check(self.url)
         path = path_of(self.url)
-        if path is None:
-            raise _refused("file://", "a path is missing", "write file:///var/log/samples.json")
+        assert path is not None
         self._path = path
         try:
             self._reopen()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -45,6 +46,11 @@ class Local(Publisher):
     def counters(self) -> Counters:
         """What was stored, dropped and deleted since it was opened."""
         return self._writer.counters if self._writer is not None else Counters()
+
+    @classmethod
+    def check(cls, url: SplitResult) -> None:
+        """Look whether the URL's path, if it has one, can be one."""
+        path_of(url)
 
     def open(self) -> None:
         """Take the store.

@@ -255,7 +255,7 @@ def udp(classes, url, **options):
 @pytest.mark.parametrize("url", ["udp://", "udp://host", "udp://:5140", "udp://host:5140/path"])
 def test_a_url_that_can_never_work_is_refused(classes, url):
     with pytest.raises(ConfigError, match="a host and a port were expected"):
-        udp(classes, url).open()
+        classes[1].check(urlsplit(url))
 
 
 def test_a_name_that_cannot_be_resolved_may_be_later(classes):

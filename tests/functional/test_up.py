@@ -139,6 +139,27 @@ def test_wrong_options_are_wrong_use(tmp_path):
     assert "nowhere.conf" in missing.stderr
 
 
+def test_a_meter_that_nothing_knows_is_wrong_use(tmp_path):
+    done = agent.run(
+        "poll", "--meter", "hardware.uptim", config=configuration(tmp_path), check=False
+    )
+    assert done.returncode == 2
+    assert "did you mean 'hardware.uptime'?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_without_the_store_up_says_delivered(tmp_path):
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(
+        "sources: [{name: s, interval: 1, meters: [hardware.uptime], sinks: [t]}]\n"
+        f"sinks: [{{name: t, publishers: ['file://{tmp_path}/out.json']}}]\n"
+    )
+    config = configuration(tmp_path)
+    said = agent.run("up", "--for", "2s", "--pipeline", pipeline, config=config).stdout
+    assert "samples delivered" in said
+    assert "store:" not in said
+
+
 def test_an_unknown_namespace_is_told_by_name(tmp_path):
     config = configuration(tmp_path)
     done = agent.run("poll", "--namespaces", "compute,hots", config=config, check=False)

@@ -29,7 +29,7 @@ class DeadlinePassed(Unavailable):
 class Call:
     """One call under way."""
 
-    __slots__ = ("_args", "_done", "_error", "_function", "_result", "began", "ended")
+    __slots__ = ("_args", "_done", "_error", "_function", "_result", "began", "ended", "given_up")
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._function = function
@@ -39,6 +39,7 @@ class Call:
         self._error: BaseException | None = None
         self.began = 0.0
         self.ended = 0.0
+        self.given_up = False
 
     def run(self) -> None:
         """Make the call, on a thread of the crew. `began` and `ended` are CLOCK_BOOTTIME."""
@@ -51,14 +52,19 @@ class Call:
         self._function = self._args = None  # type: ignore[assignment] # let go of what they hold
         self._done.set()
 
-    def result(self, deadline: float) -> Any:
+    def result(self, deadline: float, *, give_up: bool = True) -> Any:
         """Wait until `deadline` (CLOCK_MONOTONIC) and return what the call returned.
+
+        Args:
+            deadline: when to stop waiting.
+            give_up: whether nobody will ask again, so that a call that has not begun never does.
 
         Raises:
             DeadlinePassed: it has not returned.
             Exception: whatever the call raised.
         """
         if not self._done.wait(max(0.0, deadline - time.monotonic())):
+            self.given_up = give_up
             raise DeadlinePassed("no answer in time")
         if self._error is not None:
             raise self._error
@@ -100,7 +106,8 @@ class Crew:
 
     def _serve(self) -> None:
         while (call := self._waiting.get()) is not None:
-            call.run()
+            if not call.given_up:
+                call.run()
             with self._lock:
                 self._busy -= 1
             del call  # an idle thread must not keep the last answer alive

@@ -94,7 +94,7 @@ class Connection:
         if self._opening is None:
             self._opening = self._crew.start(self._open)
         try:
-            self._handle = self._opening.result(deadline)
+            self._handle = self._opening.result(deadline, give_up=False)
         except libvirt.libvirtError as error:
             self._opening = None
             raise Unavailable(f"libvirt at {self.uri} cannot be reached: {error}") from error

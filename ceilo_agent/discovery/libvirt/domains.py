@@ -12,7 +12,7 @@ from typing import Any, Final
 import libvirt
 import msgspec
 
-from ceilo_agent.discovery.libvirt.calls import MAX_IN_FLIGHT
+from ceilo_agent.discovery.libvirt.calls import MAX_IN_FLIGHT, Call, DeadlinePassed
 from ceilo_agent.discovery.libvirt.connection import Connection, choose_uri
 from ceilo_agent.discovery.libvirt.guest import Description, Guest, describe
 from ceilo_agent.errors import Unavailable
@@ -54,20 +54,34 @@ class LibvirtDomains(Discovery):
             else libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
         )
         self._known: dict[str, Known] = {}
+        self._pending: Call | None = None
         self._changed: set[str] = set()
         self._changed_lock = threading.Lock()
 
     def discover(self, deadline: float) -> Listing:
-        """List the guests; one whose XML cannot be read in time comes with the next cycle."""
-        deadline = min(deadline, time.monotonic() + self._timeout)
+        """List the guests; one whose XML cannot be read in time comes with a later cycle.
+
+        Takes at most half of the time until the deadline: the other half is for reading. While
+        libvirt is slow to list (it waits for each guest that is being started or destroyed), the
+        guests that are known stand in.
+        """
+        now = time.monotonic()
+        deadline = now + min(self._timeout, max(0.0, deadline - now) / 2)
         handle = self._connection.get(deadline)
+        if self._pending is None:
+            self._pending = self._connection.start(handle.listAllDomains, self._flags)
         try:
-            domains = self._connection.start(handle.listAllDomains, self._flags).result(deadline)
+            domains = self._pending.result(deadline, give_up=False)
         except libvirt.libvirtError as error:
+            self._pending = None
             self._connection.lost(error)
             raise Unavailable(f"libvirt at {self.uri}: {error}") from error
-        except Unavailable as error:
-            raise Unavailable(f"libvirt at {self.uri} does not list its guests: {error}") from error
+        except DeadlinePassed as error:
+            if not self._known:
+                what = f"libvirt at {self.uri} does not list its guests: {error}"
+                raise Unavailable(what) from error
+            return Listing(self._targets(), complete=False)
+        self._pending = None
         return self._listing(domains, deadline)
 
     def close(self) -> None:
@@ -94,8 +108,11 @@ class LibvirtDomains(Discovery):
                 unread.append((uuid, domain))
         self._describe(unread, deadline)
         self._known = {uuid: known for uuid, known in self._known.items() if uuid in present}
-        targets = [Target(uuid, known.guest) for uuid, known in self._known.items()]
+        targets = self._targets()
         return Listing(targets, complete=len(targets) == len(present))
+
+    def _targets(self) -> list[Target]:
+        return [Target(uuid, known.guest) for uuid, known in self._known.items()]
 
     def _describe(self, unread: Sequence[tuple[str, Any]], deadline: float) -> None:
         """Read the XML of some guests, in as many parts as may be in flight."""

@@ -159,7 +159,7 @@ def test_a_plot_shows_every_series_with_its_range(store: Path) -> None:
         "memory.usage [MB]  0f3b-web  web\ufffd[31m",
         "memory.usage [MB]  77aa-sql",
     ]
-    for block, height in zip(blocks, (2, 4, 2), strict=True):
+    for block, height in zip(blocks, (4, 4, 2), strict=True):
         assert len(block.splitlines()) == 1 + height + 1
         assert all(len(line) < 60 for line in block.splitlines()[1:-1])
         assert "█" in block

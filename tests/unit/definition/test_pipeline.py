@@ -61,7 +61,7 @@ def write(tmp_path):
 
 def small(publishers="[local://]", more="", sinks="[s]", other=""):
     return (
-        f"sources: [{{name: a, meters: [cpu], sinks: {sinks}}}]\n"
+        f"sources: [{{name: a, interval: 60, meters: [cpu], sinks: {sinks}}}]\n"
         f"sinks: [{{name: s, publishers: {publishers}}}{other}]\n{more}"
     )
 
@@ -150,6 +150,23 @@ def test_one_publisher_in_two_sinks(write):
 def test_sink_that_nothing_feeds_is_a_warning(write):
     found = load(write(small(other=", {name: idle, publishers: [console]}")))
     assert [warning.what for warning in found.warnings] == ["no source feeds the sink 'idle'"]
+
+
+def test_what_nobody_polls_or_runs_is_a_warning(write):
+    found = load(
+        write(
+            "sources:\n"
+            "  - {name: a, meters: [cpu], sinks: [s], resources: [one]}\n"
+            "sinks:\n"
+            "  - {name: s, publishers: [console]}\n"
+            "tests: [{name: t}]\n"
+        )
+    )
+    assert [str(warning).partition(":")[2] for warning in found.warnings] == [
+        "1:1: no source has an interval: nothing is polled",
+        "2:54: nothing polls these resources: guests and this host are found by themselves",
+        "5:8: no command runs these tests",
+    ]
 
 
 def test_aliases_give_what_they_stand_for(write):

@@ -44,11 +44,27 @@ def test_no_more_than_its_size_is_in_flight_and_stuck_ones_count():
     stuck = [crew.start(hold.wait) for _ in range(2)]
     third = crew.start(int)
     with pytest.raises(DeadlinePassed):
-        third.result(soon(0.2))
+        third.result(soon(0.2), give_up=False)
     assert crew.busy == 3
     hold.set()
     assert third.result(soon()) == 0
     assert all(call.result(soon()) for call in stuck)
+
+
+def test_a_call_that_was_given_up_before_it_began_is_never_made():
+    crew = Crew("t", size=1)
+    hold, made = threading.Event(), []
+    stuck = crew.start(hold.wait)
+    given_up, kept = crew.start(made.append, 1), crew.start(made.append, 2)
+    with pytest.raises(DeadlinePassed):
+        given_up.result(soon(0.05))
+    with pytest.raises(DeadlinePassed):
+        kept.result(soon(0.05), give_up=False)
+    hold.set()
+    stuck.result(soon())
+    kept.result(soon())
+    assert made == [2]
+    assert crew.busy <= 1  # the thread may still be putting the last one away
 
 
 def test_an_idle_crew_keeps_no_answer_alive():

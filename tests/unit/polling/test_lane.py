@@ -89,9 +89,7 @@ def test_two_sources_on_one_meter_keep_their_own_previous_reading(reader, batche
     assert last["seldom"].previous.volume == 1
 
 
-def test_a_target_that_is_gone_from_a_complete_listing_is_first_when_it_comes_back(
-    reader, batches
-):
+def test_a_target_that_is_gone_from_a_complete_listing_is_first_when_it_comes_back(reader, batches):
     things = Things()
     lane = Lane("test", "host", things, reader, [due("s", 10, "c")], batches.append)
     lane.poll_all()

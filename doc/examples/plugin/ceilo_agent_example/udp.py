@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -31,16 +32,23 @@ class Udp(Publisher):
 
     _socket: socket.socket | None = None
 
-    def open(self) -> None:
-        """Look at the URL, and connect.
+    @classmethod
+    def check(cls, url: SplitResult) -> None:
+        """Look at the URL.
 
         Raises:
-            ConfigError: the URL is not udp://host:port.
-            Retryable: the host's name cannot be resolved now.
+            ConfigError: it is not udp://host:port.
         """
-        if not self.url.hostname or not self.url.port or self.url.path:
+        if not url.hostname or not url.port or url.path:
             what = "a host and a port were expected, and no path"
             raise ConfigError([Fault("udp://", 0, 0, what, "write udp://collector.example:5140")])
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Retryable: the host's name cannot be resolved now.
+        """
         self._connect()
 
     def push(self, samples: Sequence[Sample]) -> None:
