@@ -270,9 +270,9 @@ def test_unknown_meters(write):
     text = small().replace("[cpu]", "[cpu, cup, 'disk.*', 'dsk.*', cup]")
     found = unknown_meters(load(write(text)), ["cpu", "disk.read"])
     assert [str(fault).rpartition("pipeline.yaml:")[2] for fault in found] == [
-        "1:35: no meter is named 'cup' (did you mean 'cpu'?)",
-        "1:50: no meter matches 'dsk.*' (did you mean 'disk.*'?)",
-        "1:59: no meter is named 'cup' (did you mean 'cpu'?)",
+        "1:49: no meter is named 'cup' (did you mean 'cpu'?)",
+        "1:64: no meter matches 'dsk.*' (did you mean 'disk.*'?)",
+        "1:73: no meter is named 'cup' (did you mean 'cpu'?)",
     ]
 
 
