@@ -269,6 +269,22 @@ def test_a_drive_without_a_medium_is_no_disk(booted):
     assert names - reported == {"hda"}
 
 
+def test_stopped_guests_are_told_only_when_asked_for(booted, settings):
+    config, _ = settings
+    guest = booted[1]
+    guest.destroy()
+    try:
+        assert of_guest(agent.poll(config=config), guest) == []
+        with config.open("a") as file:
+            file.write("[compute]\nreport_stopped_instance_metrics = true\n")
+        samples = {s["name"]: s["volume"] for s in of_guest(agent.poll(config=config), guest)}
+        assert samples["power.state"] == 5
+        assert samples["disk.device.capacity"] > 0
+        assert not {"cpu", "cpu.time", "network.incoming.bytes"} & samples.keys()
+    finally:
+        guest.start()
+
+
 def test_calls_do_not_grow_with_the_meters(booted, settings, tmp_path):
     """A cycle costs a listing and a few bulk calls, whatever is asked for."""
     config, output = settings

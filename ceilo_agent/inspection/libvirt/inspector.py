@@ -56,9 +56,13 @@ class LibvirtInspector(Inspector):
         """Turn replies into observations, one per resource that has a wanted meter."""
         kinds = self._layout(wanted).kinds
         ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        for guest, reply, clock in rows:
-            if not self._is_here(guest, reply):
+        for guest, whole, clock in rows:
+            if not self._is_here(guest, whole):
                 continue
+            reply = whole
+            if whole.get("state.state") == libvirt.VIR_DOMAIN_SHUTOFF:
+                # libvirt 9.0 tells CPU times of stopped guests; they are of no process of theirs.
+                reply = {name: whole[name] for name in whole if not name.startswith("cpu.")}
             resources = self._resources_of(guest, reply)
             moment = clock + ahead
             for kind, found in kinds.items():
@@ -75,8 +79,14 @@ class LibvirtInspector(Inspector):
         return layout
 
     def _is_here(self, guest: Guest, reply: dict[str, Any]) -> bool:
-        """Tell whether this host reports the guest: a migrating one is reported where it runs."""
+        """Tell whether this host reports the guest.
+
+        A migrating one is reported where it runs. One that was listed as running and is shut off
+        now vanished in between.
+        """
         state = reply.get("state.state")
+        if state == libvirt.VIR_DOMAIN_SHUTOFF and guest.run > 0:
+            return False
         if state == libvirt.VIR_DOMAIN_RUNNING:
             self._ran[guest.uuid] = guest.run
         return not (

@@ -188,6 +188,40 @@ def test_a_guest_that_migrates_out_is_reported_until_it_is_gone():
     assert observe(REPLY | {"state.state": 3, "state.reason": 2}, inspector=inspector) != []
 
 
+def test_a_guest_that_stopped_after_it_was_listed_gives_nothing():
+    assert observe(REPLY | {"state.state": 5, "state.reason": 2}) == []
+
+
+def test_a_stopped_guest_has_a_state_and_sizes_and_no_cpu_time():
+    stopped = {
+        "state.state": 5,
+        "state.reason": 2,
+        "cpu.time": 397040000000,  # seen with libvirt 9.0, of whatever process
+        "cpu.user": 169660000000,
+        "balloon.current": 16384,
+        "vcpu.current": 1,
+        "vcpu.maximum": 1,
+        "block.count": 1,
+        "block.0.name": "vda",
+        "block.0.capacity": 67108864,
+        "block.0.physical": 393216,
+    }
+    observations = observe(stopped, guest=guest_of(run=-1))
+    found = values(observations, UUID)
+    assert found["power.state"] == 5
+    assert (found["vcpus"], found["memory"]) == (1, 16.0)
+    assert not {"cpu", "cpu.time", "cpu.user"} & found.keys()
+    assert values(observations, f"{UUID}-vda")["disk.device.capacity"] == 67108864
+    assert observations[0].resource.metadata["status"] == "stopped"
+
+
+def test_a_guest_without_disk_or_interface_is_read():
+    reply = {name: value for name, value in REPLY.items() if name[:4] not in ("bloc", "net.")}
+    bare = reply | {"block.count": 0, "net.count": 0}
+    kinds = {seen.resource.type for seen in observe(bare)}
+    assert kinds == {"instance", "instance_vcpu"}
+
+
 def test_a_new_run_or_another_device_is_another_incarnation():
     by_id = {o.resource.id: o.incarnation for o in observe(REPLY)}
     later = {o.resource.id: o.incarnation for o in observe(REPLY, guest=guest_of(run=8))}
