@@ -36,7 +36,7 @@ def read(
 ) -> Iterator[Row]:
     """Read the groups of all guests; those that gave nothing are added to `missing`.
 
-    A guest that vanished since it was listed is simply not among the rows.
+    A guest that vanished, stopped or was started anew since it was listed is not among the rows.
 
     Args:
         guests: all of one connection.
@@ -80,7 +80,10 @@ def _rows(
     # libvirt reads the guests of a call one after another: each one's moment is its share of it.
     step = (call.ended - call.began) / max(1, len(rows))
     for number, (domain, reply) in enumerate(rows):
-        yield Row(by_uuid[domain.UUIDString()], reply, call.began + (number + 0.5) * step)
+        guest = by_uuid[domain.UUIDString()]
+        # Stopped or started anew since it was listed: the next listing tells which.
+        if domain.ID() == guest.run:
+            yield Row(guest, reply, call.began + (number + 0.5) * step)
 
 
 def _missing(part: Sequence[Guest], reason: str) -> Iterator[Missing]:

@@ -79,14 +79,8 @@ class LibvirtInspector(Inspector):
         return layout
 
     def _is_here(self, guest: Guest, reply: dict[str, Any]) -> bool:
-        """Tell whether this host reports the guest.
-
-        A migrating one is reported where it runs. One that was listed as running and is shut off
-        now vanished in between.
-        """
+        """Tell whether this host reports the guest: a migrating one is reported where it runs."""
         state = reply.get("state.state")
-        if state == libvirt.VIR_DOMAIN_SHUTOFF and guest.run > 0:
-            return False
         if state == libvirt.VIR_DOMAIN_RUNNING:
             self._ran[guest.uuid] = guest.run
         return not (

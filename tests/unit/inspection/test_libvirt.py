@@ -188,10 +188,6 @@ def test_a_guest_that_migrates_out_is_reported_until_it_is_gone():
     assert observe(REPLY | {"state.state": 3, "state.reason": 2}, inspector=inspector) != []
 
 
-def test_a_guest_that_stopped_after_it_was_listed_gives_nothing():
-    assert observe(REPLY | {"state.state": 5, "state.reason": 2}) == []
-
-
 def test_a_stopped_guest_has_a_state_and_sizes_and_no_cpu_time():
     stopped = {
         "state.state": 5,
