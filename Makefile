@@ -16,11 +16,11 @@ venv: .venv/installed
 	    { echo "missing: Python 3.11 or later ($(PYTHON) is older; name another with PYTHON=)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv/"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libvirt]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[libvirt]'
 	@touch $@
 
 .venv/tests-installed: .venv/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libvirt,test,lint,docs]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[libvirt,test,lint,docs]'
 	@touch $@
 
 demo: .venv/installed

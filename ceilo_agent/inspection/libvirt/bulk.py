@@ -69,7 +69,7 @@ def _rows(
     except Unavailable:
         reason = "libvirt did not answer in time"
         if len(part) > 1:
-            reason += f" for a call that it shares with {len(part) - 1} others"
+            reason += f" for a call about {len(part)} guests"
         missing.extend(_missing(part, reason))
         return
     except libvirt.libvirtError as error:
