@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ def run() -> None:
     """Run the command line; never shows a traceback for an operator's mistake."""
     try:
         code: Any = main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
@@ -72,8 +74,8 @@ def run() -> None:
         print(f"ceilo-agent: {error}", file=sys.stderr)
         code = WRONG_USE
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not a fault. Keep the interpreter from
-        # flushing into the closed pipe on its way out.
-        sys.stdout = None
+        # The reader of our output went away (`| head`): not a fault. The interpreter flushes once
+        # more on its way out; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)

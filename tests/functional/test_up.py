@@ -139,6 +139,19 @@ def test_wrong_options_are_wrong_use(tmp_path):
     assert "nowhere.conf" in missing.stderr
 
 
+def test_a_reader_that_goes_away_is_no_fault(tmp_path):
+    for arguments in ("meters", "poll --namespaces host"):
+        done = subprocess.run(
+            f"{COMMAND[0]} {arguments} | head -n 1",
+            shell=True,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        assert len(done.stdout.splitlines()) == 1
+
+
 def test_a_meter_that_nothing_knows_is_wrong_use(tmp_path):
     done = agent.run(
         "poll", "--meter", "hardware.uptim", config=configuration(tmp_path), check=False
