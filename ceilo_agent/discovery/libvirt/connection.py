@@ -77,11 +77,6 @@ class Connection:
         self._handle: Any = None
         self._opening: Call | None = None
 
-    @property
-    def in_flight(self) -> int:
-        """Calls waiting or under way."""
-        return self._crew.busy
-
     def get(self, deadline: float) -> Any:
         """Return the open virConnect, opening it if need be before `deadline` (CLOCK_MONOTONIC).
 
