@@ -7,6 +7,7 @@ import pytest
 
 from tests.functional import agent
 from tests.functional.conftest import lacking
+from tests.guests import daemon
 from tests.guests.errors import GuestsUnavailable
 from tests.guests.fleet import fleet
 
@@ -81,3 +82,27 @@ def test_guests_that_vanish_and_return_in_mid_cycle_cost_only_their_own_samples(
     assert "the cycle failed" not in said
     for guest in restless:
         assert f"no samples of {guest.name}:" not in said, "to vanish is a normal event"
+
+
+def test_the_agent_outlives_a_restart_of_libvirtd_and_keeps_the_series(bare, tmp_path):
+    meters = ["network.incoming.bytes", "network.incoming.bytes.delta"]
+    config, output = settings(tmp_path, meters, namespaces="compute")
+    log = tmp_path / "log"
+
+    def count(name):
+        return len([s for s in agent.lines(output) if s["name"] == name])
+
+    with agent.running("polling", config=config, log=log):
+        agent.wait_until(lambda: count(meters[1]) >= len(bare))
+        try:
+            daemon.stop_libvirtd()
+        except GuestsUnavailable as error:
+            pytest.skip(f"LEFT OUT: {error}")
+        try:
+            agent.wait_until(lambda: "no samples" in log.read_text())
+        finally:
+            daemon.start_libvirtd()
+        before = count(meters[0])
+        agent.wait_until(lambda: count(meters[0]) >= before + 3 * len(bare))
+    # Guests run on while libvirtd is away: each has one first reading, not two.
+    assert count(meters[0]) - count(meters[1]) == len(bare)
