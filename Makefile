@@ -14,7 +14,7 @@ venv: .venv/installed
 	@tools/packages.sh compile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "missing: Python 3.11 or later ($(PYTHON) is older; name another with PYTHON=)" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@echo "installing into .venv/"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[libvirt]'
 	@touch $@

@@ -56,8 +56,8 @@ GROUPS: Final[dict[str, list[Any]]] = {
     "libvirt": [
         cfg.StrOpt(
             "uri",
-            help="The hypervisor to read. Without it qemu:///system where its socket exists, else "
-            "libvirt's built-in test driver, test:///default; the agent says which.",
+            help="The hypervisor to read. Without it qemu:///system; where there is no libvirtd, "
+            "`up` and `poll` read libvirt's built-in test driver, test:///default, and say so.",
         ),
         cfg.FloatOpt(
             "call_timeout",
@@ -130,7 +130,7 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
     chosen = list(files) or ([str(default)] if default.is_file() else [])
     try:
         conf([], project="ceilo_agent", default_config_files=chosen, default_config_dirs=[])
-    except cfg.Error as error:
+    except (cfg.Error, UnicodeDecodeError) as error:
         raise ConfigError([Fault(" ".join(chosen) or "options", 0, 0, str(error))]) from error
     if faults := [fault for group in GROUPS for fault in _wrong(conf, group)]:
         raise ConfigError(faults)
@@ -154,6 +154,11 @@ def _wrong(conf: Any, group: str) -> Iterator[Fault]:
             line = _line_of(file, group, option.name)
             what = f"[{group}] {option.name}: {reason or told}"
             yield Fault(file, line, 1 if line else 0, what)
+        except (cfg.Error, AttributeError):
+            what = f"[{group}] {option.name}: '$' refers to an option that is not there"
+            for file in conf.default_config_files or ():
+                if line := _line_of(file, group, option.name):
+                    yield Fault(file, line, 1, what, "write $$ for a dollar sign")
 
 
 def unknown(conf: Any) -> list[Fault]:

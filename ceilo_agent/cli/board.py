@@ -50,19 +50,27 @@ class Board:
         """Take in a batch; guests that its source no longer tells of vanish."""
         with self._lock:
             self.samples += len(batch.samples)
-            seen = set()
+            seen: set[str] = set()
+            begun: set[tuple[int, str]] = set()
             for sample in batch.samples:
                 metadata = sample.resource.metadata
                 guest = metadata.get("instance_id")
                 if guest is not None:
                     seen.add(guest)
-                    _take(self._figures(guest, metadata), sample)
+                    figures = self._figures(guest, metadata)
                 else:
-                    _take(self._host, sample)
+                    figures = self._host
+                meter = (id(figures), sample.meter.name)
+                if meter not in begun:
+                    # Devices that are gone, and rates from before a restart, count no more.
+                    begun.add(meter)
+                    figures.rates.pop(sample.meter.name, None)
+                _take(figures, sample)
                 self.time = max(self.time, sample.time)
-            for gone in self._sources.get(batch.source or "", set()) - seen:
-                self._guests.pop(gone, None)
-            self._sources[batch.source or ""] = seen
+            if seen or not batch.samples:
+                for gone in self._sources.get(batch.source or "", set()) - seen:
+                    self._guests.pop(gone, None)
+                self._sources[batch.source or ""] = seen
 
     def rows(self, most: int | None = None) -> list[tuple[str, ...]]:
         """Return a row per guest under HEADER, by name; the busiest if there are more than `most`.

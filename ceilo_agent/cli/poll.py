@@ -44,7 +44,7 @@ def command(
 ) -> int:
     """Poll once, print the samples, exit.
 
-    The exit code is 1 when a namespace gave no samples; the reason is on standard error.
+    The exit code is 1 when something could not be read; the reason is on standard error.
     """
     conf = options.parse(config_files, {"polling.namespaces": namespaces})
     logs.setup(conf, logging.WARNING)
@@ -75,6 +75,10 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     from ceilo_agent.plugins import Context  # noqa: PLC0415
     from ceilo_agent.polling.agent import Selected, lanes  # noqa: PLC0415
 
+    if "compute" in conf.polling.namespaces:
+        from ceilo_agent.cli.hypervisor import settle  # noqa: PLC0415
+
+        settle(conf)
     batches: list[Batch] = []
     context = Context(options.host(conf), options.values(conf))
     source = Selected("poll", ONCE, Matcher(patterns))
@@ -82,7 +86,7 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     for lane in made:
         lane.poll_all()
         lane.close()
-    whole = bool(made) and all(lane.fault is None and not lane.missing for lane in made)
+    whole = bool(made) and all(lane.whole for lane in made)
     return [sample for batch in batches for sample in batch.samples], whole
 
 

@@ -35,5 +35,9 @@ def command(
     from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
 
     daemon = Daemon(conf)
-    daemon.run()
-    return leave(0, ended=daemon.stop())
+    ended = False
+    try:
+        daemon.run()
+    finally:
+        ended = daemon.stop()
+    return leave(0, ended=ended)

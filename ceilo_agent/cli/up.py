@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -48,10 +48,13 @@ def command(
 
     Needs no configuration. The exit code is 1 when no sample was stored.
     """
+    from ceilo_agent.cli.hypervisor import settle  # noqa: PLC0415 - not for `--help`
+
     conf = options.parse(
         config_files,
         {"polling.interval": interval, "DEFAULT.pipeline_cfg_file": pipeline},
     )
+    guests = settle(conf)
     terminal = sys.stdout.isatty()
     logs.setup(conf, logging.WARNING if terminal else logging.INFO)
     from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
@@ -62,30 +65,17 @@ def command(
     print(f"pipeline: {daemon.path}")
     if stored:
         print(f"store:    {options.store_path(conf)}")
-    print(_said(conf))
-    if terminal:
-        _draw(daemon, board, seconds)
-    else:
-        _print(daemon, board, seconds)
-    ended = daemon.stop()
+    print(guests)
+    ended = False
+    try:
+        (_draw if terminal else _print)(daemon, board, seconds)
+    finally:
+        ended = daemon.stop()
     if not terminal:
         show(HEADER, board.rows())
     said = "stored; look at them with: ceilo-agent query" if stored else "delivered"
     print(f"{daemon.delivered} samples {said}")
     return leave(0 if daemon.delivered else 1, ended=ended)
-
-
-def _said(conf: Any) -> str:
-    from ceilo_agent.discovery.libvirt.connection import choose_uri  # noqa: PLC0415
-
-    uri, why = choose_uri(conf.libvirt.uri)
-    said = f"guests:   {uri} ({why})"
-    if uri.startswith("test:"):
-        said += (
-            "\n          for real guests install libvirt and QEMU; in a source tree"
-            " `DEMO_GUESTS=2 make demo` boots two small ones"
-        )
-    return said
 
 
 def _print(daemon: Daemon, board: Board, seconds: float | None) -> None:

@@ -61,6 +61,7 @@ class Outlet:
         self._changed = threading.Condition()
         self._closing: float | None = None
         self._fault: str | None = None
+        self._opened = False
         self._thread = threading.Thread(target=self._run, name=f"publish-{name}", daemon=True)
 
     @property
@@ -75,7 +76,7 @@ class Outlet:
             ConfigError: it can never work as configured.
         """
         try:
-            self._publisher.open()
+            self._open()
         except Retryable as error:
             self._tell(str(error))
         self._thread.start()
@@ -109,10 +110,16 @@ class Outlet:
         if lost:
             LOG.warning("publisher %s: %d samples dropped at the end", self.name, lost)
 
+    def _open(self) -> None:
+        if not self._opened:
+            self._publisher.open()
+            self._opened = True
+
     def _run(self) -> None:
         pause = RETRY_AFTER
         while (samples := self._next()) is not None:
             try:
+                self._open()
                 self._publisher.push(samples)
             except Retryable as error:
                 self._tell(str(error))

@@ -45,7 +45,12 @@ class Chain:
     def tick(self, now: float) -> list[Sample]:
         """Move time to `now` and return what became due, passed through the rest of the chain."""
         due: list[Sample] = []
-        for number, (_, transformer) in enumerate(self._transformers):
+        for number, (name, transformer) in enumerate(self._transformers):
             if isinstance(transformer, StatefulTransformer):
-                due.extend(self(transformer.tick(now), number + 1))
+                try:
+                    ripe = transformer.tick(now)
+                except Exception:
+                    LOG.exception("sink %s: transformer %s failed on its timer", self._sink, name)
+                    continue
+                due.extend(self(ripe, number + 1))
         return due

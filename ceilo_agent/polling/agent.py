@@ -60,7 +60,7 @@ def lanes(
         PluginError: an inspector or a discovery is not there or cannot be loaded.
     """
     made = []
-    for namespace in namespaces:
+    for namespace in dict.fromkeys(namespaces):
         inspector = plugins.load(plugins.INSPECTOR, namespace)(context)
         known = [meter.name for meter in inspector.meters()]
         due = []

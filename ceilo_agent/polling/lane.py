@@ -79,6 +79,7 @@ class Lane:
         self.counters = Counters()
         self.fault: str | None = None
         self.missing: Mapping[str, Missing] = {}
+        self._complete = False
         self._discovery = discovery
         self._inspector = inspector
         self._sources = sources
@@ -105,6 +106,11 @@ class Lane:
         self._inspector.close()
         self._discovery.close()
 
+    @property
+    def whole(self) -> bool:
+        """Whether the last cycle read all that there is."""
+        return self.fault is None and self._complete and not self.missing
+
     def poll_all(self) -> None:
         """Poll every source once, now."""
         self.poll(self._sources)
@@ -121,18 +127,17 @@ class Lane:
             self.counters.failed += 1
             self._tell_fault(str(error))
             return
+        self._complete = listing.complete
         self._tell_fault(None)
         self._tell_missing(snapshot.missing)
         for source in due:
             samples = source.tracker.samples(snapshot.observations)
             self.counters.samples += len(samples)
-            if samples:
-                self._deliver(Batch(source.name, samples))
+            self._deliver(Batch(source.name, samples))
         self.counters.cycles += 1
-        if listing.complete:
-            owners = [target.id for target in listing.targets]
-            for source in self._sources:
-                source.tracker.keep(owners)
+        owners = [target.id for target in listing.targets] if listing.complete else None
+        for source in self._sources:
+            source.tracker.keep(owners, _boottime())
         if self._saved is not None:
             self._saved.save(self._trackers)
         LOG.debug("%s: polled in %.3f s", self.name, time.monotonic() - began)
@@ -140,12 +145,17 @@ class Lane:
     def _run(self, stop: threading.Event) -> None:
         watch = ClockWatch(time.time(), _boottime())
         while not stop.is_set():
-            pause = min(self._ticks[source.name].wait(time.time()) for source in self._sources)
+            wall = time.time()
+            waits = {source.name: self._ticks[source.name].wait(wall) for source in self._sources}
+            pause = min(waits.values())
             if stop.wait(pause):
                 return
             wall = time.time()
-            self._watch_clock(watch, wall)
-            due = [s for s in self._sources if self._ticks[s.name].wait(wall) <= TOGETHER]
+            if not self._clock_was_set(watch, wall):
+                waits = {name: ticks.wait(wall) for name, ticks in self._ticks.items()}
+                pause = 0.0
+            # After the clock was set it says nothing of who is due; how long was waited does.
+            due = [s for s in self._sources if waits[s.name] - pause <= TOGETHER]
             if not due:
                 continue
             for source in due:
@@ -157,7 +167,7 @@ class Lane:
                 self.counters.failed += 1
                 LOG.exception("%s: the cycle failed", self.name)
 
-    def _watch_clock(self, watch: ClockWatch, wall: float) -> None:
+    def _clock_was_set(self, watch: ClockWatch, wall: float) -> bool:
         shortest = min(source.interval for source in self._sources)
         step = watch.step(wall, _boottime(), shortest)
         if step:
@@ -165,12 +175,13 @@ class Lane:
             LOG.warning("%s: the clock was set by %+.1f s; polling goes on", self.name, step)
             for ticks in self._ticks.values():
                 ticks.step(wall)
+        return bool(step)
 
     def _count_missed(self, source: Due, missed: int) -> None:
         if missed:
             self.counters.missed += missed
             LOG.warning(
-                "source %s: %d polls of every %g s were missed, the cycle before took too long",
+                "source %s: %d polls of every %g s were missed (a slow cycle, or the host slept)",
                 source.name,
                 missed,
                 source.interval,

@@ -55,20 +55,23 @@ class SavedReadings:
         if saved.version != VERSION or saved.boot != self._boot:
             LOG.info("%s: last readings are of another boot or version", self.path)
             return
-        for source, dump in saved.sources.items():
-            if source in trackers:
-                trackers[source].load(dump)
+        try:
+            for source, dump in saved.sources.items():
+                if source in trackers:
+                    trackers[source].load(dump)
+        except (IndexError, ValueError) as error:
+            LOG.warning("%s: last readings cannot be used, rates begin anew: %s", self.path, error)
 
     def save(self, trackers: Mapping[str, Tracker]) -> None:
         """Write all readings, whole or not at all. A fault is told once and stops nothing."""
         dumps = {source: tracker.dump() for source, tracker in trackers.items()}
-        data = msgspec.msgpack.encode(Saved(VERSION, self._boot, dumps))
         new = self.path.with_suffix(".new")
         try:
+            data = msgspec.msgpack.encode(Saved(VERSION, self._boot, dumps))
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             new.write_bytes(data)
             new.replace(self.path)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             if self._fault != str(error):
                 LOG.warning("last readings cannot be kept over a restart: %s", error)
             self._fault = str(error)

@@ -79,17 +79,23 @@ class _Shape:
         meters: None for one that is read only because others are derived from it.
         derived: by positions in `names`.
         pick: from the volumes of an observation to those of the row.
-        absent: how many volumes of such an observation are None.
+        absent: from the volumes of an observation to those that must be None.
         counters: from the volumes of a row to those of the counters among them.
     """
 
     def __init__(
-        self, columns: Sequence[Column], given: Sequence[int], taken: frozenset[str]
+        self,
+        columns: Sequence[Column],
+        reads: Sequence[int],
+        given: Sequence[int],
+        taken: frozenset[str],
     ) -> None:
         chosen = [columns[index] for index in given]
         self.names = tuple(column.meter.name for column in chosen)
         self.meters = tuple(c.meter if c.meter.name in taken else None for c in chosen)
-        self.absent = 0
+        absent = sorted(set(reads) - set(given))
+        self.absent = _picker(absent)
+        self.nothing = (None,) * len(absent)
         self.pick = _picker(given)
         rising = [n for n, c in enumerate(chosen) if c.meter.type is SampleType.CUMULATIVE]
         self.counters = _picker(rising)
@@ -122,9 +128,8 @@ class _Kind:
         given = tuple(index for index in self.reads if volumes[index] is not None)
         shape = self._shapes.get(given)
         if shape is None:
-            shape = self._shapes[given] = _Shape(self.columns, given, self.taken)
+            shape = self._shapes[given] = _Shape(self.columns, self.reads, given, self.taken)
             self.last[shape.names] = shape
-        shape.absent = sum(volume is None for volume in volumes)
         return shape
 
 
@@ -160,10 +165,20 @@ class Tracker:
                 self._compare(seen, kind, row, made)
         return made
 
-    def keep(self, owners: Iterable[str]) -> None:
-        """Forget the readings of all other owners: they are known to be gone."""
-        alive = set(owners)
-        self._rows = {name: row for name, row in self._rows.items() if row.owner in alive}
+    def keep(self, owners: Iterable[str] | None, clock: float) -> None:
+        """Forget readings that are too old to be of use, and those of all other owners.
+
+        Args:
+            owners: who is there; None where that is not known.
+            clock: now, CLOCK_BOOTTIME.
+        """
+        alive = None if owners is None else set(owners)
+        oldest = clock - self._max_age
+        self._rows = {
+            name: row
+            for name, row in self._rows.items()
+            if row.clock >= oldest and (alive is None or row.owner in alive)
+        }
 
     def dump(self) -> Dump:
         """Return what is remembered; it shares its parts with the tracker."""
@@ -179,6 +194,8 @@ class Tracker:
         self._rows = {}
         for resource, (number, row) in dump.rows.items():
             row.names = dump.names[number]
+            if not len(row.names) == len(row.volumes) == len(row.started):
+                raise ValueError(f"the readings of {resource} do not fit their names")
             self._rows[resource] = row
 
     def _follow(self, seen: Observation, kind: _Kind, row: Row, made: list[Sample]) -> bool:
@@ -192,7 +209,7 @@ class Tracker:
             return False
         found, before = seen.volumes, row.volumes
         volumes = shape.pick(found)
-        if None in volumes or found.count(None) != shape.absent:
+        if None in volumes or shape.absent(found) != shape.nothing:
             return False
         if any(map(lt, shape.counters(volumes), shape.counters(before))):
             return False

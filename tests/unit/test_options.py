@@ -48,6 +48,15 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path):
     assert "nowhere.conf" in told
 
 
+def test_what_is_no_text_or_refers_to_nothing_is_told(tmp_path):
+    path = tmp_path / "agent.conf"
+    path.write_bytes(b"[DEFAULT]\nhost = \xff\xfe\n")
+    assert str(path) in faults(str(path))[0]
+    path = write(tmp_path, "[DEFAULT]\nhost = $foo\n")
+    what = "[DEFAULT] host: '$' refers to an option that is not there"
+    assert faults(path) == [f"{path}:2:1: {what} (write $$ for a dollar sign)"]
+
+
 def test_unknown_options_are_told_and_no_fault(tmp_path):
     path = write(tmp_path, "[polling]\nintervall = 5\n[libvrt]\nuri = x\n[DEFAULT]\ndebug=1\n")
     assert [str(fault) for fault in options.unknown(options.parse([path]))] == [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -29,13 +30,20 @@ _event_loop = threading.Lock()
 _event_loop_runs = False
 
 
+SYSTEM: Final = "qemu:///system"
+"""What is read where nothing else is configured."""
+
+
 def choose_uri(configured: str | None) -> tuple[str, str]:
-    """Return the URI to open and why it was chosen, in words."""
+    """Return what to show a person who configured nothing, and why, in words.
+
+    A daemon does not fall back on the test driver: libvirtd may start after it.
+    """
     if configured:
         return configured, "it is configured as [libvirt] uri"
     for socket in SYSTEM_SOCKETS:
         if socket.exists():
-            return "qemu:///system", f"{socket} is there"
+            return SYSTEM, f"{socket} is there"
     return "test:///default", "no libvirtd was found; these are the guests of its test driver"
 
 
@@ -67,14 +75,18 @@ class Connection:
     Args:
         uri: what to open.
         name: of its threads.
-        opened: called with each new virConnect, on a thread of the crew, to register events.
+        opened: called with each new virConnect, on a thread of the crew, to register events; it
+            returns the ids of their callbacks.
     """
 
-    def __init__(self, uri: str, name: str, opened: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self, uri: str, name: str, opened: Callable[[Any], list[int]] | None = None
+    ) -> None:
         self.uri = uri
         self._crew = Crew(name)
         self._opened = opened
         self._handle: Any = None
+        self._callbacks: list[int] = []
         self._opening: Call | None = None
 
     def get(self, deadline: float) -> Any:
@@ -85,11 +97,11 @@ class Connection:
         """
         if self._handle is not None and self._alive():
             return self._handle
-        self._handle = None
+        self._drop()
         if self._opening is None:
             self._opening = self._crew.start(self._open)
         try:
-            self._handle = self._opening.result(deadline, give_up=False)
+            self._handle, self._callbacks = self._opening.result(deadline, give_up=False)
         except libvirt.libvirtError as error:
             self._opening = None
             raise Unavailable(f"libvirt at {self.uri} cannot be reached: {error}") from error
@@ -104,13 +116,11 @@ class Connection:
         """Begin a call over this connection."""
         return self._crew.start(function, *args)
 
-    def lost(self, error: libvirt.libvirtError) -> bool:
-        """Tell whether the error means that the connection is gone, and drop it if so."""
+    def lost(self, error: libvirt.libvirtError, handle: Any) -> None:
+        """Drop the connection if the error of a call over `handle` means that it is gone."""
         gone = error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
-        if gone or not self._alive():
+        if handle is self._handle and (gone or not self._alive()):
             self._drop()
-            return True
-        return False
 
     def close(self) -> None:
         """Forget the connection; a close that blocks keeps nobody waiting."""
@@ -127,22 +137,23 @@ class Connection:
         handle, self._handle = self._handle, None
         if handle is not None:
             # Closing speaks to the peer and may block: leave it to a thread of its own.
-            threading.Thread(target=_close, args=(handle,), daemon=True).start()
+            work = (handle, self._callbacks)
+            threading.Thread(target=_close, args=work, daemon=True).start()
 
-    def _open(self) -> Any:
+    def _open(self) -> tuple[Any, list[int]]:
         start_event_loop()
         handle = libvirt.openReadOnly(self.uri)
         try:
             handle.setKeepAlive(*KEEPALIVE)
         except libvirt.libvirtError as error:
             LOG.debug("no keepalive for %s: %s", self.uri, error)
-        if self._opened is not None:
-            self._opened(handle)
-        return handle
+        return handle, self._opened(handle) if self._opened is not None else []
 
 
-def _close(handle: Any) -> None:
-    try:
+def _close(handle: Any, callbacks: list[int]) -> None:
+    """Close a connection. Its callbacks hold it open, here and at the peer, until they are gone."""
+    for callback in callbacks:
+        with contextlib.suppress(libvirt.libvirtError):
+            handle.domainEventDeregisterAny(callback)
+    with contextlib.suppress(libvirt.libvirtError):
         handle.close()
-    except libvirt.libvirtError as error:
-        LOG.debug("closing: %s", error)

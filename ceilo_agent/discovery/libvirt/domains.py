@@ -13,7 +13,7 @@ import libvirt
 import msgspec
 
 from ceilo_agent.discovery.libvirt.calls import MAX_IN_FLIGHT, Call, DeadlinePassed
-from ceilo_agent.discovery.libvirt.connection import Connection, choose_uri
+from ceilo_agent.discovery.libvirt.connection import SYSTEM, Connection
 from ceilo_agent.discovery.libvirt.guest import Description, Guest, describe
 from ceilo_agent.errors import Unavailable
 from ceilo_agent.plugins import Context, Discovery, Listing, Target
@@ -42,8 +42,8 @@ class LibvirtDomains(Discovery):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        uri, why = choose_uri(context.options["libvirt.uri"])
-        LOG.info("reading guests from %s: %s", uri, why)
+        uri = context.options["libvirt.uri"] or SYSTEM
+        LOG.info("reading guests from %s", uri)
         self.uri = uri
         self._connection = Connection(uri, "libvirt", self._register)
         self._refresh = float(context.options["libvirt.metadata_refresh"])
@@ -54,7 +54,7 @@ class LibvirtDomains(Discovery):
             else libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
         )
         self._known: dict[str, Known] = {}
-        self._pending: Call | None = None
+        self._pending: tuple[Any, Call] | None = None
         self._changed: set[str] = set()
         self._changed_lock = threading.Lock()
 
@@ -68,13 +68,14 @@ class LibvirtDomains(Discovery):
         now = time.monotonic()
         deadline = now + min(self._timeout, max(0.0, deadline - now) / 2)
         handle = self._connection.get(deadline)
-        if self._pending is None:
-            self._pending = self._connection.start(handle.listAllDomains, self._flags)
+        if self._pending is None or self._pending[0] is not handle:
+            call = self._connection.start(handle.listAllDomains, self._flags)
+            self._pending = handle, call
         try:
-            domains = self._pending.result(deadline, give_up=False)
+            domains = self._pending[1].result(deadline, give_up=False)
         except libvirt.libvirtError as error:
             self._pending = None
-            self._connection.lost(error)
+            self._connection.lost(error, handle)
             raise Unavailable(f"libvirt at {self.uri}: {error}") from error
         except DeadlinePassed as error:
             if not self._known:
@@ -132,12 +133,14 @@ class LibvirtDomains(Discovery):
                 guest = Guest(uuid, domain, domain.ID(), description, self._connection)
                 self._known[uuid] = Known(guest, now)
 
-    def _register(self, handle: Any) -> None:
+    def _register(self, handle: Any) -> list[int]:
+        callbacks = []
         for event in CHANGES:
             try:
-                handle.domainEventRegisterAny(None, event, self._on_event, None)
+                callbacks.append(handle.domainEventRegisterAny(None, event, self._on_event, None))
             except libvirt.libvirtError as error:
                 LOG.debug("no events of kind %s: %s", event, error)
+        return callbacks
 
     def _on_event(self, _handle: Any, domain: Any, *_details: Any) -> None:
         with self._changed_lock:

@@ -73,7 +73,7 @@ def _rows(
         missing.extend(_missing(part, reason))
         return
     except libvirt.libvirtError as error:
-        part[0].connection.lost(error)
+        part[0].connection.lost(error, part[0].domain.connect())
         missing.extend(_missing(part, f"libvirt: {error}"))
         return
     by_uuid = {guest.uuid: guest for guest in part}

@@ -11,7 +11,7 @@ import libvirt
 
 from ceilo_agent.discovery.libvirt.guest import Guest
 from ceilo_agent.inspection.libvirt import bulk
-from ceilo_agent.inspection.libvirt.layout import Layout
+from ceilo_agent.inspection.libvirt.layout import NOT_GIVEN, Layout
 from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.resources import GuestResources
 from ceilo_agent.meters.catalogue import catalogue
@@ -60,9 +60,11 @@ class LibvirtInspector(Inspector):
             if not self._is_here(guest, whole):
                 continue
             reply = whole
+            if NOT_GIVEN in whole.values():
+                reply = {name: value for name, value in whole.items() if value != NOT_GIVEN}
             if whole.get("state.state") == libvirt.VIR_DOMAIN_SHUTOFF:
                 # libvirt 9.0 tells CPU times of stopped guests; they are of no process of theirs.
-                reply = {name: whole[name] for name in whole if not name.startswith("cpu.")}
+                reply = {name: reply[name] for name in reply if not name.startswith("cpu.")}
             resources = self._resources_of(guest, reply)
             moment = clock + ahead
             for kind, found in kinds.items():

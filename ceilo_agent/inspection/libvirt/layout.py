@@ -66,8 +66,6 @@ class KindLayout:
         values: list[Volume | None] = list(map(reply.get, keys))
         for index, compute in self._computed:
             values[index] = compute(reply, prefix, guest)
-        if NOT_GIVEN in values:
-            values = [None if value == NOT_GIVEN else value for value in values]
         for index, per in self._scaled:
             value = values[index]
             if value is not None:

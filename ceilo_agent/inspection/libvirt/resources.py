@@ -99,6 +99,8 @@ class GuestResources:
                 extra = {"disk_name": target, "disk_source": path or disk.source}
                 resource_id = f"{self._guest.uuid}-{target}"
                 self._parts[key] = self._part("instance_disk", resource_id, extra, disk.identity)
+        elif self._parts[key] is None and path is not None:
+            self._guest.stale = True  # a medium was put in
         return self._parts[key]
 
     def interface(self, target: str) -> Part | None:

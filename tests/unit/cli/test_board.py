@@ -36,6 +36,33 @@ def test_a_guest_that_its_source_no_longer_tells_of_vanishes():
     board.update(Batch("s", [sample("2", "cpu", 1)]))
     board.update(Batch("host", []))
     assert [row[0] for row in board.rows()] == ["name-2"]
+    board.update(Batch("s", []))
+    assert board.rows() == []
+
+
+def test_the_host_of_the_same_source_empties_nothing():
+    board = Board()
+    board.update(Batch("s", [sample("1", "cpu", 1)]))
+    uptime = Sample(
+        Meter("hardware.uptime", "s", SampleType.GAUGE),
+        Resource("h", None, None, "host", {}),
+        1.0,
+        5,
+    )
+    board.update(Batch("s", [uptime]))
+    assert [row[0] for row in board.rows()] == ["name-1"]
+
+
+def test_the_rate_of_a_device_that_is_gone_counts_no_more():
+    board = Board()
+    meter = "network.incoming.bytes"
+    both = [sample("1", meter, 10240, Previous(1.0, 0), f"1-tap{n}") for n in (1, 2)]
+    board.update(Batch("s", both))
+    assert board.rows()[0][7] == "20.0"
+    board.update(Batch("s", both[:1]))
+    assert board.rows()[0][7] == "10.0"
+    board.update(Batch("s", [sample("1", meter, 5, FIRST, "1-tap1")]))
+    assert board.rows()[0][7] == "-"
 
 
 def test_many_guests_are_cut_to_the_busiest_and_names_sort_by_number():

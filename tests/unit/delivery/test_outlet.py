@@ -122,3 +122,19 @@ def test_the_end_does_not_wait_for_a_stuck_publisher(store, caplog):
     assert adds_up(made)
     assert "3 samples dropped at the end" in caplog.text
     store.hold.set()
+
+
+def test_a_publisher_that_cannot_be_opened_yet_is_opened_later(store):
+    tries = []
+
+    def open_it():
+        tries.append(1)
+        if len(tries) < 3:
+            raise Retryable("not now")
+
+    store.open = open_it
+    made = opened(store)
+    made.offer([1])
+    close(made)
+    assert store.taken == [1]
+    assert len(tries) == 3

@@ -81,6 +81,16 @@ def test_all_ones_is_absent_and_one_less_is_kept():
     assert found["network.outgoing.bytes"] == 2**64 - 2
 
 
+def test_all_ones_never_enters_a_computed_meter():
+    fields = ("balloon.usable", "balloon.swap_in", "vcpu.0.time", "block.0.physical")
+    found = values(observe(REPLY | dict.fromkeys(fields, NOT_GIVEN)), UUID)
+    assert found["cpu"] == REPLY["cpu.time"]
+    assert found["memory.usage"] == (REPLY["balloon.available"] - REPLY["balloon.unused"]) / 1024
+    assert "memory.swap.in" not in found
+    disk = values(observe(REPLY | dict.fromkeys(fields, NOT_GIVEN)), f"{UUID}-vda")
+    assert disk["disk.device.capacity"] == REPLY["block.0.capacity"]
+
+
 @pytest.mark.parametrize(
     ("left", "expected"),
     [

@@ -58,3 +58,14 @@ def test_a_window_opens_on_the_tick_and_passes_what_stands_behind_it():
     assert chain.tick(3) == [102]
     assert chain.tick(9) == [106]
     assert not Chain("s", [("a", Add(1))]).stateful
+
+
+def test_a_timer_that_fails_does_not_stop_the_others(caplog):
+    class Broken(Hold):
+        def tick(self, now):
+            raise ZeroDivisionError("a bug")
+
+    chain = Chain("s", [("broken", Broken(None)), ("hold", Hold(None))])
+    chain([2], 1)
+    assert chain.tick(3) == [2]
+    assert "transformer broken failed on its timer" in caplog.text

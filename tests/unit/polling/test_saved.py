@@ -57,6 +57,29 @@ def test_a_place_that_cannot_be_written_is_told_once(tmp_path, caplog):
     assert caplog.text.count("cannot be kept over a restart") == 1
 
 
+def test_a_file_that_does_not_fit_together_is_told_and_passed_over(tmp_path, caplog):
+    path = tmp_path / "readings.msgpack"
+    read_once(path, 5.0, 10)
+    document = msgspec.msgpack.decode(path.read_bytes())
+    for names in ([], [["g"]]):
+        document["sources"]["s"]["names"] = names
+        path.write_bytes(msgspec.msgpack.encode(document))
+        caplog.clear()
+        read_once(tmp_path / "copy", 1.0, 1)
+        path.replace(tmp_path / "copy")
+        assert read_once(tmp_path / "copy", 15.0, 30).previous is FIRST
+        assert "rates begin anew" in caplog.text
+
+
+def test_a_volume_that_cannot_be_kept_is_told_once_and_stops_nothing(tmp_path, caplog):
+    tracker = Tracker("s", everything, 10)
+    tracker.samples([seen(PLAIN, 1, 2**64, clock=5.0)])
+    saved = SavedReadings(tmp_path / "readings.msgpack")
+    saved.save({"s": tracker})
+    saved.save({"s": tracker})
+    assert caplog.text.count("cannot be kept over a restart") == 1
+
+
 def test_no_half_file_is_left(tmp_path):
     path = tmp_path / "readings.msgpack"
     read_once(path, 5.0, 10)

@@ -150,9 +150,28 @@ def test_readings_survive_a_change_of_the_columns():
 def test_owners_that_are_gone_are_forgotten():
     tracker = Tracker("s", everything, 10)
     tracker.samples([seen(PLAIN, 1, 2, clock=5.0)])
-    tracker.keep(["another"])
+    tracker.keep(["another"], 6.0)
     _, counter = tracker.samples([seen(PLAIN, 1, 7, clock=15.0)])
     assert counter.previous is FIRST
-    tracker.keep(["guest"])
+    tracker.keep(["guest"], 16.0)
     _, counter = tracker.samples([seen(PLAIN, 1, 9, clock=25.0)])
     assert counter.previous == Previous(10.0, 7)
+
+
+def test_readings_that_are_too_old_to_be_of_use_are_forgotten_though_their_owner_lives():
+    tracker = Tracker("s", everything, 10)
+    for number in range(50):
+        device = Resource(f"host-dm{number}", None, None, "host_disk", {})
+        clock = 100.0 * number
+        tracker.samples([seen(PLAIN, 1, 2, clock=clock, resource=device)])
+        tracker.keep(None, clock)
+    assert len(tracker.dump().rows) == 37  # those of the last hour
+
+
+def test_a_meter_that_comes_while_another_goes_is_seen():
+    columns = (GAUGE, COUNTER, REQUESTS, Column(Meter("other", "", SampleType.GAUGE)))
+    tracker = Tracker("s", {"g", "c", "n"}.__contains__, 10)
+    tracker.samples([seen(columns, 1, 1, None, 1, clock=5.0)])
+    tracker.samples([seen(columns, 1, 1, None, 1, clock=15.0)])
+    found = tracker.samples([seen(columns, 1, 1, 1, None, clock=25.0)])
+    assert [sample.meter.name for sample in found] == ["g", "c", "n"]
