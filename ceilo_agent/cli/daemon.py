@@ -66,19 +66,23 @@ class Daemon:
         """Samples that publishers took."""
         return sum(outlet.counters.delivered for outlet in self.pipeline.outlets.values())
 
+    def open(self) -> None:
+        """Open the publishers.
+
+        Raises:
+            ConfigError: one can never work as configured.
+        """
+        self.pipeline.open()
+
     def run(self, seconds: float | None = None, beat: Callable[[], None] | None = None) -> None:
         """Poll until SIGTERM or SIGINT, or for some seconds.
 
         Args:
             seconds: None for ever.
             beat: called about every second, on the main thread.
-
-        Raises:
-            ConfigError: a publisher can never work as configured.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self.pipeline.open()
         self.agent.start()
         end = None if seconds is None else time.monotonic() + seconds
         while not self._stop.wait(1.0 if end is None else min(1.0, end - time.monotonic())):

@@ -35,6 +35,7 @@ def command(
     from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
 
     daemon = Daemon(conf)
+    daemon.open()
     ended = False
     try:
         daemon.run()

@@ -66,6 +66,7 @@ def command(
     if stored:
         print(f"store:    {options.store_path(conf)}")
     print(guests)
+    daemon.open()
     ended = False
     try:
         (_draw if terminal else _print)(daemon, board, seconds)

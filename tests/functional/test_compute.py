@@ -54,6 +54,7 @@ STEADY = {
     "vcpus.maximum",
     "memory",
     "memory.maximum",
+    "memory.resident",
     "memory.available",
     "vcpu.state",
     "disk.device.capacity",
