@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -78,9 +77,6 @@ class Connection:
         name: of its threads.
         opened: called with each new virConnect, on a thread of the crew, to register events; it
             returns the ids of their callbacks.
-
-    Attributes:
-        opened_at: when the present connection was opened, CLOCK_MONOTONIC seconds.
     """
 
     def __init__(
@@ -91,7 +87,6 @@ class Connection:
         self._opened = opened
         self._handle: Any = None
         self._callbacks: list[int] = []
-        self.opened_at = 0.0
         self._opening: Call | None = None
 
     def get(self, deadline: float) -> Any:
@@ -114,7 +109,6 @@ class Connection:
             # The opening call goes on; the next cycle takes its result up.
             raise Unavailable(f"libvirt at {self.uri} does not answer") from None
         self._opening = None
-        self.opened_at = time.monotonic()
         LOG.info("connected to libvirt at %s", self.uri)
         return self._handle
 

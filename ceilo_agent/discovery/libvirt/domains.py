@@ -29,10 +29,6 @@ CHANGES: Final = (
 )
 """The events after which the XML of a guest is read again."""
 
-SETTLES: Final = 30.0
-"""Seconds after it was connected to in which libvirtd, when it was just started, may not list all
-guests yet: it finds the running ones one by one."""
-
 
 class Known(msgspec.Struct):
     """What is kept of a guest between cycles."""
@@ -114,8 +110,7 @@ class LibvirtDomains(Discovery):
         self._describe(unread, deadline)
         self._known = {uuid: known for uuid, known in self._known.items() if uuid in present}
         targets = self._targets()
-        settled = now - self._connection.opened_at > SETTLES
-        return Listing(targets, complete=settled and len(targets) == len(present))
+        return Listing(targets, complete=len(targets) == len(present))
 
     def _targets(self) -> list[Target]:
         return [Target(uuid, known.guest) for uuid, known in self._known.items()]
