@@ -42,7 +42,8 @@ class Ours:
             while outlet.waiting:
                 time.sleep(0.0005)
         if self._lane.fault or self._lane.missing:
-            raise RuntimeError(f"no samples: {self._lane.fault or self._lane.missing}")
+            lack = self._lane.fault or f"{len(self._lane.missing)} guests gave none"
+            raise RuntimeError(f"no samples: {lack}")
         for outlet in self._outlets:
             if outlet.counters.delivered != outlet.counters.offered:
                 raise RuntimeError(f"{outlet.name}: {outlet.counters}")
