@@ -39,9 +39,8 @@ class KindLayout:
         columns: the columns, shared by all observations of the kind.
     """
 
-    def __init__(self, columns: tuple[Column, ...], entries: Sequence[Entry], prefix: str) -> None:
+    def __init__(self, columns: tuple[Column, ...], entries: Sequence[Entry]) -> None:
         self.columns = columns
-        self.prefix = prefix
         chosen = {entry.name: entry for entry in entries}
         ordered = [chosen[column.meter.name] for column in columns]
         # A field no reply has stands for columns that are not simply read.
@@ -90,7 +89,7 @@ class Layout:
             columns = catalogue.columns(name, wanted)
             if not columns:
                 continue
-            self.kinds[name] = KindLayout(columns, catalogue.meters, kind.fields)
+            self.kinds[name] = KindLayout(columns, catalogue.meters)
             for column in columns:
                 entry = entries[column.meter.name]
                 fields = entry.needs or ((entry.read,) if entry.read else ())
