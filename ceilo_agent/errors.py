@@ -47,6 +47,22 @@ class ConfigError(CeiloAgentError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+class Malformed(CeiloAgentError):
+    """A text with a meaning of its own (an expression, a pattern) that cannot be read.
+
+    Attributes:
+        what: what is wrong, or what was expected.
+        offset: of the character in the text where it is wrong, from 0.
+        hint: the nearest valid name or the next step, empty when there is none.
+    """
+
+    def __init__(self, what: str, offset: int = 0, hint: str = "") -> None:
+        self.what = what
+        self.offset = offset
+        self.hint = hint
+        super().__init__(what)
+
+
 class PluginError(CeiloAgentError):
     """A plugin that is not there, or whose code cannot be loaded; the message names it."""
 

@@ -14,10 +14,12 @@ A plugin is one file, one entry point and one row of documentation.
 from __future__ import annotations
 
 import enum
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
 
 import msgspec
@@ -25,6 +27,8 @@ from stevedore.driver import DriverManager
 
 from ceilo_agent.errors import PluginError, nearest
 from ceilo_agent.sample import Meter, Resource, Sample, Volume
+
+LOG = logging.getLogger(__name__)
 
 # -- What exists ---------------------------------------------------------------------------------
 
@@ -174,10 +178,38 @@ class Inspector(ABC):
 # -- What becomes of it --------------------------------------------------------------------------
 
 
+class Parsed(ABC):
+    """A parameter that is a text with a meaning of its own: an expression, a pattern.
+
+    A field of `Parameters` whose type is a subclass gets what `parse` returns, and what `parse`
+    refuses is told at its line and column.
+    """
+
+    words: ClassVar[str]
+    """What was expected, in messages: "an expression"."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> Self:
+        """Return what the text means.
+
+        Raises:
+            Malformed: it means nothing.
+        """
+
+
+class NeverMatches(Exception):
+    """No sample that reaches a transformer is of use to it; the message says why."""
+
+
 class Transformer(ABC):
     """A callable over a list of samples; what can be computed before is, in the constructor.
 
     This form keeps no state: the output follows from the samples alone, so any worker may run it.
+
+    Attributes:
+        parameters: an instance of `Parameters`.
+        dropped: samples that it could make nothing of, counted by reason.
     """
 
     Parameters: ClassVar[type[msgspec.Struct]]
@@ -185,21 +217,55 @@ class Transformer(ABC):
 
     def __init__(self, parameters: Any) -> None:
         self.parameters = parameters
+        self.dropped: Counter[str] = Counter()
 
     @abstractmethod
     def __call__(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Return what the samples become; those left out are dropped."""
 
+    def outcome(self, meters: Collection[Meter]) -> Collection[Meter]:
+        """Return the meters that come out where these go in; `config check` and `graph` ask.
+
+        Raises:
+            NeverMatches: it has nothing to do with any of them.
+        """
+        return meters
+
+    def drop(self, sample: Sample, reason: str) -> None:
+        """Count a sample that nothing can be made of, and tell of the first one for each reason.
+
+        Args:
+            sample: the one.
+            reason: one of few: it must not hold values.
+        """
+        if reason not in self.dropped:
+            LOG.warning(
+                "%s: %s of %s dropped: %s (told once, counted from now on)",
+                type(self).__name__,
+                sample.meter.name,
+                sample.resource.id,
+                reason,
+            )
+        self.dropped[reason] += 1
+
 
 class StatefulTransformer(Transformer):
     """A transformer that remembers samples. Time is passed in, never read.
 
-    Dumping and loading between any two batches must not change the output.
+    The samples that it remembers are written down before it gets them, by series and time, and
+    given to it again after a restart. Dumping and loading between any two batches must not change
+    the output.
     """
 
+    spans_hosts: bool = False
+    """Whether samples of several hosts may share a key; a constructor may set it."""
+
     @abstractmethod
-    def key(self, sample: Sample) -> Hashable:
-        """Return what the state is divided by: samples of one key must reach one worker."""
+    def key(self, sample: Sample) -> Hashable | None:
+        """Return what the state is divided by: samples of one key must reach one worker.
+
+        None: no state is needed for this sample; any worker may have it.
+        """
 
     @abstractmethod
     def tick(self, now: float) -> Sequence[Sample]:
@@ -207,7 +273,7 @@ class StatefulTransformer(Transformer):
 
     @abstractmethod
     def dump(self) -> bytes:
-        """Return the whole state."""
+        """Return the whole state, time included."""
 
     @abstractmethod
     def load(self, state: bytes) -> None:

@@ -21,7 +21,7 @@ from oslo_config import types
 
 from ceilo_agent import options, plugins
 from ceilo_agent.cli.meters import rows
-from ceilo_agent.definition.settings import expected
+from ceilo_agent.definition.settings import takes
 from ceilo_agent.meters.catalogue import NAMESPACES, Catalogue, catalogue
 
 SOURCE = Path(__file__).resolve().parent / "source"
@@ -324,7 +324,7 @@ def _setting(field: Any) -> tuple[str, str, str]:
     if isinstance(default, bool):
         default = str(default).lower()
     shown = "" if default in (None, msgspec.NODEFAULT) else f"``{default}``"
-    return _escaped(expected(form)), shown, _escaped(described[0])
+    return _escaped(takes(field.type)), shown, _escaped(described[0])
 
 
 def _descriptions(form: Any, found: list[str]) -> None:

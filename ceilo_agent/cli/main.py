@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 import click
 
 from ceilo_agent import __version__
+from ceilo_agent.cli.lazy import LazyGroup
 from ceilo_agent.errors import CeiloAgentError, ConfigError
 
 WRONG_USE: Final = 2
@@ -26,22 +26,11 @@ COMMANDS: Final = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a subcommand's module (its attribute `command`) when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the subcommands' names."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return one subcommand."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
-        return command
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="ceilo-agent")
 @click.option(
     "--config-file",

@@ -202,7 +202,7 @@ class _Composer:
         self._check_tag(event, place)
         self._count(1, place)
         value = resolve(event.value) if event.tag is None and event.implicit[0] else event.value
-        node = ScalarNode(value, event.value, place)
+        node = ScalarNode(value, event.value, place, _shift(event))
         merges = event.value == "<<" and event.tag is None and event.implicit[0]
         self._finish(_Finished(node), event.anchor, merges=merges)
 
@@ -302,6 +302,14 @@ class _Composer:
 
     def _refuse(self, place: Position, what: str, hint: str = "") -> NoReturn:
         raise ConfigError([*self.faults, Fault(self.file, *place, what, hint)])
+
+
+def _shift(event: Any) -> int | None:
+    """Return where the text of a scalar begins in its line, from its first character."""
+    begin, end = event.start_mark, event.end_mark
+    quotes = 1 if event.style in ("'", '"') else 0
+    written = end.column - begin.column if begin.line == end.line else -1
+    return quotes if written == len(event.value) + 2 * quotes else None
 
 
 def _drop(node: Node) -> None:

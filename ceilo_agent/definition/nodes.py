@@ -22,12 +22,20 @@ class ScalarNode(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         value: what it means; a number is always finite.
         text: what the operator wrote, quotes taken off.
-        position: of its first character.
+        position: of its first character, which may be a quote.
+        shift: columns from there to the first character of `text`; None where `text` does not stand
+            like that in the file, for escapes or line breaks.
     """
 
     value: str | int | float | bool | None
     text: str
     position: Position
+    shift: int | None = None
+
+    def at(self, offset: int) -> Position:
+        """Return where a character of `text` stands; of the whole when that cannot be told."""
+        line, column = self.position
+        return Position(line, column if self.shift is None else column + self.shift + offset)
 
 
 class ListNode(msgspec.Struct, frozen=True, eq=False):
@@ -91,17 +99,3 @@ def plain(node: Node) -> Any:
     if isinstance(node, MappingNode):
         return {key: plain(value) for key, value in node.entries.items()}
     return node.value
-
-
-def positions(
-    node: Node, path: tuple[str | int, ...] = ()
-) -> dict[tuple[str | int, ...], Position]:
-    """Return the position of every value below a node, by its path of keys and indexes."""
-    found = {path: node.position}
-    if isinstance(node, ListNode):
-        for index, item in enumerate(node.items):
-            found.update(positions(item, (*path, index)))
-    elif isinstance(node, MappingNode):
-        for key, value in node.entries.items():
-            found.update(positions(value, (*path, key)))
-    return found

@@ -27,7 +27,8 @@ from ceilo_agent.definition.nodes import (
     shown,
 )
 from ceilo_agent.definition.reader import Reader
-from ceilo_agent.errors import nearest
+from ceilo_agent.errors import Malformed, nearest
+from ceilo_agent.plugins import Parsed
 
 _WRONG: Final = object()
 """Stands for a value that is a mistake; None may be a right one."""
@@ -51,17 +52,18 @@ def read_settings(
     """
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     values: dict[str, Any] = {}
+    hints = []
     for key, place in node.keys.items():
         if key not in fields:
-            reader.fault(place, f"unknown {word} '{shown(key)}'", _valid(key, list(fields), word))
+            hints.append(_valid(key, list(fields), word))
+            reader.fault(place, f"unknown {word} '{shown(key)}'", hints[-1])
             values[key] = _WRONG
         else:
             kind, value = fields[key].type, node.entries[key]
             values[fields[key].name] = _value(reader, kind, value, word, key, key in texts)
-    for key, field in fields.items():
-        if field.required and key not in node.keys:
-            reader.fault(node.position, f"the {word} '{key}' is missing")
-            values[key] = _WRONG
+    for key in reader.missing(node, [k for k, f in fields.items() if f.required], hints):
+        reader.fault(node.position, f"the {word} '{key}' is missing")
+        values[key] = _WRONG
     if _WRONG in values.values():
         return None
     try:
@@ -82,20 +84,52 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
     nested = _struct(kind)
     if nested is not None and isinstance(node, MappingNode):
         return read_settings(reader, nested, node, word) or _WRONG
+    parsed, others = _arms(kind)
+    if parsed is not None and _is_parsed(node, others):
+        assert isinstance(node, ScalarNode)
+        return _parse(reader, parsed, node, f"{word} '{key}'")
     found, inside = node, ""
     try:
-        value = msgspec.convert(plain(node), kind, strict=not is_text)
+        value = msgspec.convert(plain(node), others, strict=not is_text)
     except msgspec.ValidationError as error:
         found = _at(node, str(error))
         inside = "" if found is node else " in it"
     else:
         if not isinstance(value, float) or math.isfinite(value):
             return value
-    form = inspect.type_info(kind)
-    hint = nearest(node.text, _choices(form)) if isinstance(node, ScalarNode) else ""
-    what = f"{word} '{key}': {expected(form)} was expected, found {describe(found)}{inside}"
+    choices = _choices(inspect.type_info(others))
+    hint = nearest(node.text, choices) if isinstance(node, ScalarNode) else ""
+    what = f"{word} '{key}': {takes(kind)} was expected, found {describe(found)}{inside}"
     reader.fault(found.position, what, hint)
     return _WRONG
+
+
+def _arms(kind: Any) -> tuple[type[Parsed] | None, Any]:
+    """Split a type into its text with a meaning of its own, and what else it may be."""
+    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    union = typing.get_origin(bare) in (typing.Union, types.UnionType)
+    arms = typing.get_args(bare) if union else (bare,)
+    parsed = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Parsed)]
+    if not parsed:
+        return None, kind
+    others = tuple(arm for arm in arms if arm not in parsed)
+    return parsed[0], typing.Union[others] if others else None  # noqa: UP007 - arms are values
+
+
+def _is_parsed(node: Node, others: Any) -> bool:
+    """Return whether a value is text with a meaning, or a number that can be nothing else."""
+    if not isinstance(node, ScalarNode) or isinstance(node.value, bool):
+        return False
+    numbers = others is None or others is type(None)
+    return isinstance(node.value, str) or (numbers and node.value is not None)
+
+
+def _parse(reader: Reader, parsed: type[Parsed], node: ScalarNode, where: str) -> Any:
+    try:
+        return parsed.parse(node.text)
+    except Malformed as error:
+        reader.fault(node.at(error.offset), f"{where}: {error.what}", error.hint)
+        return _WRONG
 
 
 def _at(node: Node, message: str) -> Node:
@@ -121,13 +155,23 @@ def _struct(kind: Any) -> type[msgspec.Struct] | None:
     return found[0] if len(found) == 1 else None
 
 
-def expected(form: inspect.Type) -> str:
-    """Say in an operator's words what a type takes."""
+def takes(kind: Any) -> str:
+    """Say in an operator's words what a field of a struct takes."""
+    parsed, others = _arms(kind)
+    words = "" if others is None else _words(inspect.type_info(others))
+    return " or ".join(filter(None, (words, parsed.words if parsed else "")))
+
+
+def _words(form: inspect.Type) -> str:
     if isinstance(form, inspect.Metadata):
-        return expected(form.type)
+        return _words(form.type)
+    if isinstance(form, inspect.NoneType):
+        return ""
     if isinstance(form, inspect.UnionType):
-        arms = [arm for arm in form.types if not isinstance(arm, inspect.NoneType)]
-        return " or ".join(map(expected, arms))
+        said = [_words(arm) for arm in form.types]
+        if "a number" in said and "a whole number" in said:
+            said.remove("a whole number")
+        return " or ".join(filter(None, said))
     if choices := _choices(form):
         return "one of " + ", ".join(choices)
     for kinds, words in _WORDS:
@@ -161,7 +205,7 @@ def _choices(form: inspect.Type) -> list[str]:
 def _bounds(form: Any) -> str:
     """Say which numbers, which texts, or what a list holds."""
     if item := getattr(form, "item_type", None):
-        return f" (each item {expected(item)})"
+        return f" (each item {_words(item)})"
     if pattern := getattr(form, "pattern", None):
         return f" that matches {pattern}"
     low, high = getattr(form, "ge", None), getattr(form, "le", None)

@@ -10,14 +10,15 @@ import msgspec
 
 from ceilo_agent import plugins
 from ceilo_agent.definition.installed import Installed
+from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.naming import read_name
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, plain, positions, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain, shown
 from ceilo_agent.definition.publishers import PublisherDef, Publishers
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.definition.settings import read_settings
 
 KEYS: Final = ("name", "transformers", "publishers")
-TRANSFORMER_KEYS: Final = ("name", "parameters")
+TRANSFORMER_KEYS: Final = ("name", "parameters", "meters", "keep_original")
 
 # Keys of Ceilometer's files that must not be passed over in silence.
 _REFUSED: Final = {"triggers": "only samples go through this file"}
@@ -31,14 +32,18 @@ class TransformerDef(msgspec.Struct, frozen=True):
         parameters: the plugin's `Parameters`.
         written: the same as the operator wrote it.
         position: of the step in the file.
-        positions: of each value in `written`, by its path of keys and indexes.
+        meters: patterns of the meters that it gets, the others pass it by; empty: it gets all.
+        meter_positions: of each of `meters`.
+        keep_original: whether what it gets goes on beside what it makes of it.
     """
 
     name: str
     parameters: Any
     written: Mapping[str, Any]
     position: Position
-    positions: Mapping[tuple[str | int, ...], Position]
+    meters: tuple[str, ...] = ()
+    meter_positions: tuple[Position, ...] = ()
+    keep_original: bool = False
 
 
 class SinkDef(msgspec.Struct, frozen=True):
@@ -110,7 +115,26 @@ class Sinks:
         if struct is None or written is None:
             return None
         parameters = read_settings(self._reader, struct, written, "parameter")
-        return TransformerDef(name, parameters, plain(written), step.position, positions(written))
+        patterns = given(step, "meters")
+        meters = [] if patterns is None else read_meters(self._reader, patterns)
+        return TransformerDef(
+            name,
+            parameters,
+            plain(written),
+            step.position,
+            tuple(pattern for pattern, _ in meters),
+            tuple(place for _, place in meters),
+            self._truth(step, "keep_original"),
+        )
+
+    def _truth(self, step: MappingNode, key: str) -> bool:
+        node = given(step, key)
+        if node is None:
+            return False
+        if isinstance(node, ScalarNode) and isinstance(node.value, bool):
+            return node.value
+        self._reader.expected(node, f"{key}: true or false")
+        return False
 
     def _publishers_of(self, node: Node | None, name: str) -> tuple[PublisherDef, ...]:
         nodes = None if node is None else self._reader.items(node, "a list of publishers")

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from ceilo_agent import plugins
 from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
 from ceilo_agent.delivery.outlet import Outlet
-from ceilo_agent.pipeline.chain import Chain
-from ceilo_agent.pipeline.matching import Matcher
+from ceilo_agent.pipeline.chain import build
+from ceilo_agent.pipeline.routing import Routes
+from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import Context
 from ceilo_agent.sample import Batch, Sample
 
@@ -22,17 +23,7 @@ class Sink:
     def __init__(self, definition: SinkDef, outlets: Sequence[Outlet]) -> None:
         self.name = definition.name
         self.outlets = outlets
-        self.chain = Chain(
-            definition.name,
-            [
-                (step.name, plugins.load(plugins.TRANSFORMER, step.name)(step.parameters))
-                for step in definition.transformers
-            ],
-        )
-
-    def accept(self, samples: Sequence[Sample]) -> None:
-        """Transform the samples and offer them to every publisher."""
-        self.publish(self.chain(samples))
+        self.chain = build(definition)
 
     def publish(self, samples: Sequence[Sample]) -> None:
         """Offer transformed samples to every publisher."""
@@ -48,21 +39,21 @@ class Pipeline:
         file: the checked definition.
         context: where this agent runs.
 
+    Attributes:
+        invalid: samples whose volume was no number.
+
     Raises:
         PluginError: a transformer or publisher cannot be loaded.
     """
 
     def __init__(self, file: PipelineFile, context: Context) -> None:
-        self.unmatched = 0
+        self.invalid = 0
         self.outlets = _outlets(file, context)
         self.sinks: Mapping[str, Sink] = {
             sink.name: Sink(sink, [self.outlets[p.name] for p in sink.publishers])
             for sink in file.sinks
         }
-        self._by_source = {
-            source.name: [self.sinks[name] for name in source.sinks] for source in file.sources
-        }
-        self._matchers = [(Matcher(source.meters), source.name) for source in file.sources]
+        self.routes = Routes(file.sources)
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -77,18 +68,13 @@ class Pipeline:
     def accept(self, batch: Batch) -> None:
         """Take a batch: the sinks of its source, or those that match each of its meters."""
         with self._lock:
-            sinks = self._by_source.get(batch.source) if batch.source is not None else None
-            if sinks is not None:
-                for sink in sinks:
-                    sink.accept(batch.samples)
-                return
-            taken: set[int] = set()
-            for matcher, name in self._matchers:
-                chosen = [s for s in batch.samples if matcher(s.meter.name)]
-                taken.update(map(id, chosen))
-                for sink in self._by_source[name]:
-                    sink.accept(chosen)
-            self.unmatched += len(batch.samples) - len(taken)
+            valid = [sample for sample in batch.samples if is_volume(sample.volume)]
+            if len(valid) < len(batch.samples):
+                self.invalid += len(batch.samples) - len(valid)
+                batch = Batch(batch.source, valid)
+            for name, samples in self.routes(batch):
+                sink = self.sinks[name]
+                sink.publish(sink.chain(samples))
 
     def tick(self, now: float) -> None:
         """Let windows close that are due at `now` (UTC seconds)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ceilo_agent.definition.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse, read
-from ceilo_agent.definition.nodes import plain, positions
+from ceilo_agent.definition.nodes import plain
 from ceilo_agent.errors import ConfigError
 
 
@@ -151,16 +151,32 @@ def test_nothing(text):
 def test_values_and_positions():
     root = parse("a: 1\nb:\n  - x: [é, 'on']\n  - ~\n", "f").root
     assert plain(root) == {"a": 1, "b": [{"x": ["é", "on"]}, None]}
-    assert positions(root)[("a",)] == (1, 4)
-    assert positions(root)[("b", 0)] == (3, 5)
-    assert positions(root)[("b", 0, "x", 1)] == (3, 12)
-    assert positions(root)[("b", 1)] == (4, 5)
+    a, b = root.entries.values()
+    assert a.position == (1, 4)
+    assert [item.position for item in b.items] == [(3, 5), (4, 5)]
+    assert b.items[0].entries["x"].items[1].position == (3, 12)
     assert root.keys == {"a": (1, 1), "b": (2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("volume * 8", (1, 7)),
+        ("'volume * 8'", (1, 8)),
+        ('"volume * 8"', (1, 8)),
+        ('"volume\\x20* 8"', (1, 4)),  # what it means does not stand there
+        (">\n  volume * 8", (1, 4)),
+    ],
+)
+def test_where_a_character_of_a_scalar_stands(written, place):
+    node = parse(f"a: {written}\n", "f").root.entries["a"]
+    assert node.text.strip() == "volume * 8"
+    assert node.at(3) == place
 
 
 def test_windows_line_ends():
     root = parse("a: 1\r\nb: 2\r\n", "f").root
-    assert positions(root)[("b",)] == (2, 4)
+    assert root.entries["b"].position == (2, 4)
 
 
 def test_keys_are_text():

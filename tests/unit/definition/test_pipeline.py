@@ -95,7 +95,6 @@ def test_sinks(write):
     assert probe.parameters.target.type == "gauge"
     assert probe.written["target"]["name"] == "cpu_util"
     assert probe.position == (24, 13)
-    assert probe.positions["target", "scale"] == (29, 28)
 
 
 def test_publishers(write):

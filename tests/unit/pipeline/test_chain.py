@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transformers in a row."""
 
-from ceilo_agent.pipeline.chain import Chain
+from ceilo_agent.pipeline.chain import Chain, Step
 from ceilo_agent.plugins import StatefulTransformer, Transformer
 
 
@@ -41,23 +41,23 @@ class Hold(StatefulTransformer):
 
 
 def test_samples_pass_in_order():
-    assert Chain("s", [("a", Add(1)), ("b", Add(10))])([1, 2]) == [12, 13]
+    assert Chain("s", [Step("a", Add(1)), Step("b", Add(10))])([1, 2]) == [12, 13]
 
 
 def test_a_failing_transformer_costs_its_batch_and_is_counted(caplog):
-    chain = Chain("s", [("a", Add(1)), ("broken", Fail(None)), ("b", Add(10))])
+    chain = Chain("s", [Step("a", Add(1)), Step("broken", Fail(None)), Step("b", Add(10))])
     assert chain([1, 2]) == []
     assert chain.lost == 2
     assert "transformer broken failed, 2 samples lost" in caplog.text
 
 
 def test_a_window_opens_on_the_tick_and_passes_what_stands_behind_it():
-    chain = Chain("s", [("a", Add(1)), ("hold", Hold(None)), ("b", Add(100))])
+    chain = Chain("s", [Step("a", Add(1)), Step("hold", Hold(None)), Step("b", Add(100))])
     assert chain.stateful
     assert chain([1, 5]) == []
     assert chain.tick(3) == [102]
     assert chain.tick(9) == [106]
-    assert not Chain("s", [("a", Add(1))]).stateful
+    assert not Chain("s", [Step("a", Add(1))]).stateful
 
 
 def test_a_timer_that_fails_does_not_stop_the_others(caplog):
@@ -65,7 +65,7 @@ def test_a_timer_that_fails_does_not_stop_the_others(caplog):
         def tick(self, now):
             raise ZeroDivisionError("a bug")
 
-    chain = Chain("s", [("broken", Broken(None)), ("hold", Hold(None))])
+    chain = Chain("s", [Step("broken", Broken(None)), Step("hold", Hold(None))])
     chain([2], 1)
     assert chain.tick(3) == [2]
     assert "transformer broken failed on its timer" in caplog.text

@@ -1,87 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ceilo-agent config``: is the configuration right, and what does it say."""
+"""``ceilo-agent config show``: what is in force, and where it comes from."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import click
 from oslo_config.cfg import Locations
 
 from ceilo_agent import options
+from ceilo_agent.cli.config.faults import FAULTY
 from ceilo_agent.cli.tables import show as table
-from ceilo_agent.definition.pipeline import PipelineFile, load, unknown_meters
+from ceilo_agent.definition.pipeline import PipelineFile, load
 from ceilo_agent.definition.places import find_pipeline_file
-from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.errors import ConfigError
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.pipeline.matching import Matcher
-
-FAULTY: Final = 1
-"""The exit code when something is wrong with the file."""
 
 MASK: Final = "***"
 
 
-@click.group("config")
-def command() -> None:
-    """Check the pipeline file; show what is in force."""
-
-
-@command.command("check")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: a list of all faults on standard output, for editors.",
-)
-@click.pass_obj
-def check(config_files: tuple[str, ...], file: Path | None, output: str) -> int:
-    """Tell everything that is wrong with FILE (default: the pipeline file in force).
-
-    The exit code is 1 when there is a fault; a warning is none.
-    """
-    found: PipelineFile | None = None
-    faults: list[Fault] = []
-    try:
-        path = file or find_pipeline_file(options.parse(config_files))
-        found = load(path)
-        faults = unknown_meters(found, known())
-    except ConfigError as error:
-        faults = error.faults
-    warnings = found.warnings if found else ()
-    if output == "json":
-        documents = [
-            {**fault._asdict(), "severity": severity}
-            for severity, those in (("error", faults), ("warning", warnings))
-            for fault in those
-        ]
-        click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
-    else:
-        for fault in faults:
-            click.echo(str(fault), err=True)
-        for warning in warnings:
-            click.echo(str(warning._replace(what=f"warning: {warning.what}")), err=True)
-        if found is not None and not faults:
-            click.echo(f"{found.path}: {_summary(found)}, no faults")
-    return FAULTY if faults else 0
-
-
-def _summary(file: PipelineFile) -> str:
-    matchers = [Matcher(source.meters) for source in file.sources]
-    meters = sum(any(matcher(name) for matcher in matchers) for name in known())
-    counts = (("source", len(file.sources)), ("sink", len(file.sinks)), ("meter", meters))
-    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts)
-
-
-@command.command("show")
+@click.command("show")
 @click.argument("file", required=False)
 @click.pass_obj
-def show(config_files: tuple[str, ...], file: str | None) -> int:
+def command(config_files: tuple[str, ...], file: str | None) -> int:
     """Show every option with its value and where that comes from, and what is polled into what.
 
     FILE is a pipeline file to look at in place of the one in force.
