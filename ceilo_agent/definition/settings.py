@@ -84,6 +84,10 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
     nested = _struct(kind)
     if nested is not None and isinstance(node, MappingNode):
         return read_settings(reader, nested, node, word) or _WRONG
+    inner = _inner(kind)
+    if inner is not None and isinstance(node, MappingNode):
+        table = {k: _value(reader, inner, v, word, k, is_text) for k, v in node.entries.items()}
+        return _WRONG if _WRONG in table.values() else table
     parsed, others = _arms(kind)
     if parsed is not None and _is_parsed(node, others):
         assert isinstance(node, ScalarNode)
@@ -105,11 +109,14 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
 
 
 def _arms(kind: Any) -> tuple[type[Parsed] | None, Any]:
-    """Split a type into its text with a meaning of its own, and what else it may be."""
-    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-    union = typing.get_origin(bare) in (typing.Union, types.UnionType)
-    arms = typing.get_args(bare) if union else (bare,)
+    """Split a type into its text with a meaning of its own, and what else it may be.
+
+    A struct is any mapping there: msgspec cannot convert one that holds such texts.
+    """
+    arms = _alternatives(kind)
     parsed = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Parsed)]
+    if (nested := _struct(kind)) is not None:
+        kind = typing.Union[tuple(dict if arm is nested else arm for arm in arms)]  # noqa: UP007
     if not parsed:
         return None, kind
     others = tuple(arm for arm in arms if arm not in parsed)
@@ -147,12 +154,26 @@ def _at(node: Node, message: str) -> Node:
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:
     """Return the struct among what a type may be, if it is the only one."""
+    found = [
+        arm
+        for arm in _alternatives(kind)
+        if isinstance(arm, type) and issubclass(arm, msgspec.Struct)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _inner(kind: Any) -> Any:
+    """Return the type of the values of the dictionary that a type may be, None without one."""
+    found = [arm for arm in _alternatives(kind) if typing.get_origin(arm) is dict]
+    return typing.get_args(found[0])[1] if len(found) == 1 else None
+
+
+def _alternatives(kind: Any) -> Sequence[Any]:
+    """Return what a type may be: the members of a union, else itself."""
     if typing.get_origin(kind) is Annotated:
         kind = typing.get_args(kind)[0]
     union = typing.get_origin(kind) in (typing.Union, types.UnionType)
-    arms = typing.get_args(kind) if union else (kind,)
-    found = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
-    return found[0] if len(found) == 1 else None
+    return typing.get_args(kind) if union else (kind,)
 
 
 def takes(kind: Any) -> str:

@@ -7,7 +7,7 @@ again by the samples that are read back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +38,12 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     rows: list[_Row]
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=str)
+def _plain(value: Any) -> Any:
+    """Return what stands for metadata of a type that MessagePack does not know."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
 
 
@@ -82,7 +87,7 @@ def unpack(data: bytes) -> list[Sample]:
         if packed.version != VERSION:
             raise ValueError(f"samples of version {packed.version}, {VERSION} was expected")
         return [_sample(packed, row) for row in packed.rows]
-    except (msgspec.DecodeError, IndexError, KeyError) as error:
+    except (msgspec.DecodeError, LookupError, RecursionError) as error:
         raise ValueError(f"no samples: {error}") from error
 
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The transformers that ship, one file each."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples as bytes and back."""
+
+from types import MappingProxyType
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ceilo_agent.messaging.packing import pack, unpack
+from ceilo_agent.sample import (
+    FIRST,
+    UNTRACKED,
+    Meter,
+    Previous,
+    Resource,
+    Sample,
+    SampleType,
+    as_document,
+)
+
+VOLUMES = st.one_of(
+    st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False)
+)
+METERS = st.builds(Meter, st.text(max_size=20), st.text(max_size=5), st.sampled_from(SampleType))
+PLAIN = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(max_size=10)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+RESOURCES = st.builds(
+    Resource,
+    st.text(max_size=40),
+    st.one_of(st.none(), st.text(max_size=5)),
+    st.one_of(st.none(), st.text(max_size=5)),
+    st.just("instance"),
+    st.dictionaries(st.text(max_size=10), PLAIN, max_size=4),
+)
+SAMPLES = st.builds(
+    Sample,
+    METERS,
+    RESOURCES,
+    st.floats(0, 4e9),
+    VOLUMES,
+    st.one_of(
+        st.just(UNTRACKED), st.just(FIRST), st.builds(Previous, st.floats(0.001, 1e6), VOLUMES)
+    ),
+    st.one_of(st.none(), st.floats(0, 4e9)),
+    st.one_of(st.none(), st.text(max_size=5)),
+)
+
+METER = Meter("cpu", "ns", SampleType.CUMULATIVE)
+
+
+def whole(sample):
+    return (
+        as_document(sample),
+        sample.resource.type,
+        sample.previous,
+        sample.started,
+        sample.source,
+        type(sample.volume),
+    )
+
+
+@given(st.lists(SAMPLES, max_size=5))
+def test_what_was_packed_comes_back(samples):
+    assert list(map(whole, unpack(pack(samples)))) == list(map(whole, samples))
+
+
+def test_meters_and_resources_are_shared_again():
+    resource = Resource("r", None, None, "instance", {"a": 1})
+    made = unpack(pack([Sample(METER, resource, float(n), n) for n in range(3)]))
+    assert len({id(sample.meter) for sample in made}) == 1
+    assert len({id(sample.resource) for sample in made}) == 1
+
+
+def test_metadata_that_is_a_mapping_of_another_type_stays_one():
+    resource = Resource("r", None, None, "instance", MappingProxyType({"a": MappingProxyType({})}))
+    (sample,) = unpack(pack([Sample(METER, resource, 0.0, 1)]))
+    assert sample.resource.metadata == {"a": {}}
+
+
+def test_metadata_that_is_no_plain_value_becomes_text():
+    resource = Resource("r", None, None, "instance", {"a": 1 + 2j})
+    (sample,) = unpack(pack([Sample(METER, resource, 0.0, 1)]))
+    assert sample.resource.metadata == {"a": "(1+2j)"}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, -1])
+def test_bytes_that_are_no_samples_are_a_value_error(cut):
+    data = pack([Sample(METER, Resource("r", None, None, "instance", {}), 0.0, 1)])
+    with pytest.raises(ValueError, match="no samples"):
+        unpack(data[:cut])
+
+
+@pytest.mark.parametrize("row", [[7, 0], [0, 7]])
+def test_a_row_without_its_meter_or_resource_is_a_value_error(row):
+    packed = [1, [METER], [], [[*row, 0.0, 1, 0, None, None]]]
+    with pytest.raises(ValueError, match="no samples"):
+        unpack(msgspec.msgpack.encode(packed))
+
+
+def test_a_later_version_is_a_value_error():
+    with pytest.raises(ValueError, match="samples of version 2, 1 was expected"):
+        unpack(msgspec.msgpack.encode([2, [], [], []]))
