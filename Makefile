@@ -45,6 +45,7 @@ bench: .venv/tests-installed
 	@tools/packages.sh guests
 	$(BIN)/python -m bench.sample_build
 	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.transform --ceilometer
 	$(BIN)/python -m bench.poll_cycle
 
 docs: .venv/tests-installed

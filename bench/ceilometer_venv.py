@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual environment with Ceilometer, made once from the package index."""
+"""Ceilometer from the package index: an environment with it, and its last transformers beside."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 import libvirt
 
 CEILOMETER = "27.0.0"
+WITH_TRANSFORMERS = "11.1.0"
+"""The last release that had them; its modules run on the libraries of the other."""
+
 DEFAULT_DIR = "/var/tmp/ceilo_agent-bench"
 
 
@@ -35,6 +38,20 @@ def ensure() -> Path:
     _run([str(made / "bin" / "pip"), "install", "--quiet", *packages])
     (made / "complete").touch()
     return made
+
+
+def ensure_transformers() -> tuple[Path, Path]:
+    """Return a Python and the directory to put on its path for Ceilometer with transformers.
+
+    Raises:
+        NoCeilometer: see there.
+    """
+    environment = ensure()
+    beside = environment.with_name(f"ceilometer-{WITH_TRANSFORMERS}")
+    if not (beside / "ceilometer").is_dir():
+        what = ["--no-deps", "--target", str(beside), f"ceilometer=={WITH_TRANSFORMERS}"]
+        _run([str(environment / "bin" / "pip"), "install", "--quiet", *what])
+    return environment / "bin" / "python", beside
 
 
 def _libvirt_version() -> str:
