@@ -12,9 +12,10 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from oslo_config import cfg
+from oslo_config.cfg import Locations
 
 from ceilo_agent.errors import ConfigError, Fault, nearest
 
@@ -28,26 +29,39 @@ GROUPS: Final[dict[str, list[Any]]] = {
         ),
         cfg.StrOpt(
             "pipeline_cfg_file",
+            mutable=True,
             help="The file of sources and sinks. Without it the first of "
             "/etc/ceilo_agent/pipeline.yaml and the file that came with the installation.",
         ),
         cfg.StrOpt(
             "state_path",
             sample_default="/var/lib/ceilo_agent",
-            help="Directory for what the agent keeps over restarts: last readings and the embedded "
-            "store. Without it /var/lib/ceilo_agent for root, else ~/.local/state/ceilo_agent.",
+            help="Directory for what the agent keeps over restarts: last readings, the state of "
+            "transformers and the embedded store. Without it /var/lib/ceilo_agent for root, else "
+            "~/.local/state/ceilo_agent.",
         ),
-        cfg.BoolOpt("debug", default=False, help="Log at level DEBUG instead of INFO."),
+        cfg.BoolOpt(
+            "debug", default=False, mutable=True, help="Log at level DEBUG instead of INFO."
+        ),
         cfg.StrOpt("log_file", help="Log into this file instead of standard error."),
     ],
     "polling": [
+        cfg.StrOpt(
+            "cfg_file",
+            mutable=True,
+            help="A file whose sources are polled, such as Ceilometer's polling.yaml, in place of "
+            "those of pipeline_cfg_file. That file's sources then only say by name or by meter "
+            "which sinks the samples go to.",
+        ),
         cfg.ListOpt(
             "namespaces",
+            mutable=True,
             default=["compute", "host"],
             help="What to poll: compute (the guests of the local libvirt), host (this machine).",
         ),
         cfg.IntOpt(
             "interval",
+            mutable=True,
             min=1,
             max=86400,
             help="Poll every source at this interval, in seconds, whatever the file says.",
@@ -139,6 +153,56 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
             group, _, option = name.rpartition(".")
             conf.set_override(option, value, group=None if group == "DEFAULT" else group)
     return conf
+
+
+class Reread(NamedTuple):
+    """The options after the configuration files were read again.
+
+    Attributes:
+        conf: new values of the options that may change while an agent runs, old ones of the rest.
+        changed: the names of options that have a new value.
+        fixed: the names of those that would have one, but keep it for a restart.
+    """
+
+    conf: Any
+    changed: tuple[str, ...]
+    fixed: tuple[str, ...]
+
+
+def reread(conf: Any) -> Reread:
+    """Read the configuration files of `conf` again; what the command line set stays.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    given: dict[str, Any] = {}
+    before: dict[str, Any] = {}
+    for group, name, option in _each():
+        section = None if group == "DEFAULT" else group
+        before[name] = getattr(conf[group] if section else conf, option.dest)
+        place = conf.get_location(option.dest, section)
+        if place is not None and place.location is Locations.set_override:
+            given[name] = before[name]
+    new = parse(conf.default_config_files or (), given)
+    changed: list[str] = []
+    fixed: list[str] = []
+    for group, name, option in _each():
+        section = None if group == "DEFAULT" else group
+        if getattr(new[group] if section else new, option.dest) == before[name]:
+            continue
+        if option.mutable:
+            changed.append(name)
+        else:
+            fixed.append(name)
+            new.set_override(option.dest, before[name], group=section)
+    return Reread(new, tuple(changed), tuple(fixed))
+
+
+def _each() -> Iterator[tuple[str, str, Any]]:
+    """Yield every option with its section and its full name, ``section.name``."""
+    for group, declared in GROUPS.items():
+        for option in declared:
+            yield group, f"{group}.{option.dest}", option
 
 
 def _wrong(conf: Any, group: str) -> Iterator[Fault]:

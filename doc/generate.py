@@ -20,9 +20,13 @@ from msgspec.inspect import type_info
 from oslo_config import types
 
 from ceilo_agent import options, plugins
+from ceilo_agent.cli.config.drawing import drawing
 from ceilo_agent.cli.meters import rows
 from ceilo_agent.definition.settings import takes
 from ceilo_agent.meters.catalogue import NAMESPACES, Catalogue, catalogue
+from ceilo_agent.pipeline.checking import check
+from ceilo_agent.pipeline.graph import draw
+from ceilo_agent.pipeline.mermaid import mermaid
 
 SOURCE = Path(__file__).resolve().parent / "source"
 
@@ -61,6 +65,7 @@ def main() -> int:
 def pages() -> dict[str, str]:
     """Return the text of each page by its name below doc/source."""
     return {
+        "graph.rst": "\n".join(graph_page()),
         "meters.rst": "\n".join(meters()),
         "options.rst": "\n".join(options_page()),
         "plugins.rst": "\n".join(plugins_page()),
@@ -173,6 +178,43 @@ def _option_default(option: Any) -> str:
     if isinstance(shown, list):
         shown = ",".join(shown)
     return "" if shown is None else f"``{shown}``"
+
+
+# -- graph ---------------------------------------------------------------------------------------
+
+GRAPH = """\
+``ceilo-agent config graph`` draws a pipeline file. This is the one that ships,
+``etc/pipeline.yaml``:
+
+.. code-block:: text
+
+"""
+
+LEGEND = """\
+Every line goes from a source to the right, down a lane and into a sink, and from there in the same
+way to the publishers; ``●`` is a joint, and lines that cross without one do not meet. Each lane
+leads into one sink or publisher. The transformers stand in their sink, in their order, with the
+``meters`` that they get. What ``config check`` warns of is marked where it belongs (``[!1]``) and
+said below the drawing. Of a publisher's URL only scheme, host and path are shown.
+
+With ``--format mermaid`` the same is a flowchart for Mermaid, which GitLab, GitHub and many wikis
+draw:
+
+.. code-block:: text
+
+"""
+
+
+def graph_page() -> Iterator[str]:
+    """Yield the lines of the page with the graph of the shipped file."""
+    yield ".. Written by doc/generate.py from etc/pipeline.yaml. Do not edit."
+    yield ""
+    yield from _heading("The graph of a pipeline file", "=")
+    graph = draw(check(options.PIPELINE_PLACES[-1]))
+    for words, picture in ((GRAPH, drawing(graph)), (LEGEND, mermaid(graph))):
+        yield from words.splitlines()
+        yield from (f"   {line}".rstrip() for line in picture.splitlines())
+        yield ""
 
 
 # -- plugins -------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from stevedore.extension import ExtensionManager
+
 EXAMPLE = Path(__file__).resolve().parent.parent / "doc" / "examples" / "plugin"
 PACKAGE = "ceilo_agent_example"
 
@@ -44,10 +46,13 @@ def installed(directory: Path) -> Iterator[None]:
     install(directory)
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
+    # stevedore looks entry points up once per process.
+    ExtensionManager.ENTRY_POINT_CACHE.clear()
     try:
         yield
     finally:
         sys.path.remove(str(directory))
+        ExtensionManager.ENTRY_POINT_CACHE.clear()
         for module in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
             del sys.modules[module]
         importlib.invalidate_caches()

@@ -34,7 +34,7 @@ if [ "$code" = 0 ]; then
     $agent --config-file "$state/agent.conf" query hardware.cpu.util --last 5m --output plot
     if [ "${DEMO_GUESTS:-0}" -gt 0 ]; then
         guest=$($python -m tests.guests list | sed -n 's/^ceilo-demo-[^ ]* \([^ ]*\) .*/\1/p' | head -n 1)
-        for meter in cpu memory.usage; do
+        for meter in cpu_util memory.usage; do
             $agent --config-file "$state/agent.conf" query "$meter" --resource "$guest" \
                 --last 5m --output plot || true
         done

@@ -75,8 +75,13 @@ def shown(text: str) -> str:
     masked = _QUERY.sub(r"\1***", text)
     if "@" in masked:
         masked = _USER_INFO.sub(lambda found: (found[1] or "") + "***@", masked)
-    line = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], masked[: SHOWN_LENGTH + 1])
+    line = one_line(masked[: SHOWN_LENGTH + 1])
     return line if len(line) <= SHOWN_LENGTH else line[: SHOWN_LENGTH - 3] + "..."
+
+
+def one_line(text: str) -> str:
+    """Return a text with what cannot be printed as its escapes."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def describe(node: Node) -> str:

@@ -27,6 +27,11 @@ class PublisherUrl(SplitResult):
         """Host, port and path, without user name and password."""
         return self.netloc.rpartition("@")[2] + self.path
 
+    def masked(self, text: str) -> str:
+        """Return a text without this user name and password."""
+        user = self.netloc.rpartition("@")[0]
+        return text.replace(f"{user}@", "***@") if user else text
+
     def __repr__(self) -> str:
         user = "***@" if "@" in self.netloc else ""
         return f"<{self.scheme}://{user}{self.place}>"
@@ -104,7 +109,7 @@ class Publishers:
         else:
             written, settings = node, MappingNode({}, {}, node.position)
         text = self._reader.text(written, "a publisher's URL")
-        parts = None if text is None else self._split(text, written.position)
+        parts = None if text is None else self._split(text, written.position, name)
         if parts is None:
             return None
         return self._made(parts, settings, name)
@@ -128,7 +133,7 @@ class Publishers:
         options = read_settings(self._reader, struct, merged, "option", texts)
         if options is None or not self._fits(url, place):
             return None
-        identity = name or (f"{url.scheme}-{url.place}" if url.place else url.scheme)
+        identity = _identity(url, name)
         return self._only(PublisherDef(identity, url.scheme, url, options, settings.position))
 
     def _fits(self, url: PublisherUrl, place: Position) -> bool:
@@ -137,7 +142,9 @@ class Publishers:
             getattr(plugins.load(plugins.PUBLISHER, url.scheme), "check", _any)(url)
         except ConfigError as error:
             for fault in error.faults:
-                self._reader.fault(place, f"the publisher '{url.scheme}': {fault.what}", fault.hint)
+                # A plugin's words may repeat the URL.
+                what, hint = (url.masked(text) for text in (fault.what, fault.hint))
+                self._reader.fault(place, f"the publisher '{url.scheme}': {what}", hint)
             return False
         return True
 
@@ -153,7 +160,7 @@ class Publishers:
             )
         return first
 
-    def _split(self, text: str, place: Position) -> _Url | None:
+    def _split(self, text: str, place: Position, name: str | None) -> _Url | None:
         """Split a URL; what urllib says of a bad one may hold a password and is not repeated."""
         if "://" not in text:
             if ":" in text or "/" in text:
@@ -174,13 +181,15 @@ class Publishers:
             what = f"'{shown(text.partition('#')[0])}' is followed by '#'"
             self._reader.fault(place, what, "write %23 for a '#' in a URL")
             return None
+        url = PublisherUrl(*parts._replace(query=""))
         if "@" in parts.netloc:
             self._reader.warn(
                 place,
                 f"'{shown(text)}' holds a user name or password",
                 "whoever reads this file sees it",
+                ("publisher", _identity(url, name)),
             )
-        return _Url(PublisherUrl(*parts._replace(query="")), self._query(parts.query, place))
+        return _Url(url, self._query(parts.query, place))
 
     def _no_url(self, text: str, place: Position, reason: str) -> None:
         self._reader.fault(place, f"'{shown(text)}' is no URL", reason)
@@ -192,6 +201,11 @@ class Publishers:
                 self._reader.fault(place, f"the option '{shown(key)}' stands twice in the URL")
             entries[key] = ScalarNode(value, value, place)
         return MappingNode(entries, dict.fromkeys(entries, place), place)
+
+
+def _identity(url: PublisherUrl, name: str | None) -> str:
+    """Return the name in the file, else what the publisher is called without one."""
+    return name or (f"{url.scheme}-{url.place}" if url.place else url.scheme)
 
 
 def _any(_url: SplitResult) -> None:

@@ -13,10 +13,14 @@ from ceilo_agent.definition.nodes import (
     Position,
     ScalarNode,
     describe,
+    one_line,
     shown,
 )
 from ceilo_agent.definition.syntax import QUOTE
 from ceilo_agent.errors import Fault, nearest
+
+Subject = tuple[str, str]
+"""The kind of a thing in the file (source, sink, publisher) and its name."""
 
 
 class Reader:
@@ -26,26 +30,33 @@ class Reader:
         file: the name that goes into faults.
         faults: all mistakes so far, those of the document first.
         warnings: what works but should not stay.
+        subjects: what a warning is about, as its kind and its name, where it is about one thing.
     """
 
     def __init__(self, file: str, document: Document) -> None:
         self.file = file
         self.faults: list[Fault] = list(document.faults)
         self.warnings: list[Fault] = []
+        self.subjects: dict[Fault, Subject] = {}
         self._seen: set[Fault] = set()
         # A value that the document already told of has no meaning of its own.
         self._told = {(fault.line, fault.column) for fault in document.faults}
 
     def fault(self, place: Position, what: str, hint: str = "") -> None:
         """Add a mistake, once: what an alias repeats is read again."""
-        fault = Fault(self.file, *place, what, hint)
+        fault = Fault(self.file, *place, one_line(what), one_line(hint))
         if place not in self._told and fault not in self._seen:
             self._seen.add(fault)
             self.faults.append(fault)
 
-    def warn(self, place: Position, what: str, hint: str = "") -> None:
+    def warn(
+        self, place: Position, what: str, hint: str = "", about: Subject | None = None
+    ) -> None:
         """Add a warning."""
-        self.warnings.append(Fault(self.file, *place, what, hint))
+        warning = Fault(self.file, *place, what, hint)
+        self.warnings.append(warning)
+        if about is not None:
+            self.subjects[warning] = about
 
     def expected(self, node: Node, what: str, hint: str = "") -> None:
         """Add the mistake that something else stands where `what` was expected."""

@@ -14,6 +14,7 @@ from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.naming import read_name
 from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
 from ceilo_agent.definition.reader import Reader, given
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import nearest
 
 KEYS: Final = ("name", "interval", "meters", "resources", "discovery", "sinks")
@@ -36,7 +37,7 @@ class SourceDef(msgspec.Struct, frozen=True):
         name: unique in the file.
         interval: seconds between two polls; None: it does not poll, it only matches what comes in.
         meters: patterns, at least one.
-        sinks: names of sinks, at least one.
+        sinks: names of sinks, at least one; the role polling may do without.
         position: of the source in the file.
         meter_positions: of each of `meters`.
         resources: static resources.
@@ -58,14 +59,21 @@ class Sources:
 
     Args:
         reader: takes the mistakes.
-        sinks: the names of the file's sinks; None when they are not known for a mistake elsewhere.
+        sinks: the names of the file's sinks; None when they are not known: for a mistake elsewhere,
+            or because the role does without.
+        role: what the file is read for.
 
     Attributes:
         fed: the names of the sinks that a source names.
+        polls: whether a source has an interval, right or wrong.
     """
 
-    def __init__(self, reader: Reader, sinks: frozenset[str] | None) -> None:
+    def __init__(
+        self, reader: Reader, sinks: frozenset[str] | None, role: Role = Role.LOCAL
+    ) -> None:
         self.fed: set[str] = set()
+        self.polls = False
+        self._role = role
         self._reader = reader
         self._sinks = sinks
         self._discoveries = Installed(plugins.DISCOVERY, "")
@@ -81,6 +89,7 @@ class Sources:
         entries = source.entries
         name = read_name(self._reader, source, "source", self._names)
         meters = read_meters(self._reader, entries["meters"]) if "meters" in entries else []
+        self.polls |= "interval" in entries
         return SourceDef(
             name,
             self._interval(entries["interval"]) if "interval" in entries else None,
@@ -88,7 +97,7 @@ class Sources:
             self._sinks_of(entries["sinks"], name) if "sinks" in entries else (),
             source.position,
             tuple(place for _, place in meters),
-            self._resources(source),
+            self._resources(source, name),
             self._discovery(source),
         )
 
@@ -119,16 +128,17 @@ class Sources:
         self.fed |= seen
         return tuple(sink for sink, _ in found)
 
-    def _resources(self, source: MappingNode) -> tuple[str, ...]:
+    def _resources(self, source: MappingNode, name: str) -> tuple[str, ...]:
         found = self._texts(source, "resources", "a resource")
-        if found:
+        if found and self._role is not Role.NOTIFICATION:
             what = "nothing polls these resources: guests and this host are found by themselves"
-            self._reader.warn(found[0][1], what)
+            self._reader.warn(found[0][1], what, about=("source", name))
         return tuple(text for text, _ in found)
 
     def _discovery(self, source: MappingNode) -> tuple[str, ...]:
         found = self._texts(source, "discovery", "a discovery")
-        for text, place in found:
+        # Where nothing is polled, the plugins for it need not be installed.
+        for text, place in found if self._role is not Role.NOTIFICATION else ():
             if text.partition(":")[0] not in self._discoveries.names:
                 self._reader.fault(place, *self._discoveries.missing(text.partition(":")[0]))
         return tuple(text for text, _ in found)

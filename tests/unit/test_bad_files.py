@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from ceilo_agent.definition.pipeline import load, unknown_meters
-from ceilo_agent.errors import ConfigError
-from ceilo_agent.meters.catalogue import known
+from ceilo_agent.definition.pipeline import Role
+from ceilo_agent.pipeline.checking import check
 from tests.unit.definition import probes
 
 FILES = sorted((Path(__file__).parent.parent / "bad").glob("*.yaml"))
 MARK = "# expect: "
+ROLE = "# role: "
+"""What a file is read for; without it, local."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,12 +21,8 @@ def plugins_of_others(tmp_path_factory):
         yield
 
 
-def faults(path):
-    try:
-        found = unknown_meters(load(path), known())
-    except ConfigError as error:
-        found = error.faults
-    return [str(fault).removeprefix(f"{path}:").strip() for fault in found]
+def faults(path, role):
+    return [str(fault).removeprefix(f"{path}:").strip() for fault in check(path, role).faults]
 
 
 def test_there_are_files():
@@ -37,4 +34,5 @@ def test_bad_file(path):
     lines = path.read_text("utf-8").splitlines()
     expected = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
     assert expected, f"{path} does not say what to expect"
-    assert faults(path) == expected
+    roles = [line.removeprefix(ROLE) for line in lines if line.startswith(ROLE)]
+    assert faults(path, Role(*roles or ["local"])) == expected

@@ -12,8 +12,8 @@ from oslo_config.cfg import Locations
 from ceilo_agent import options
 from ceilo_agent.cli.config.faults import FAULTY
 from ceilo_agent.cli.tables import show as table
-from ceilo_agent.definition.pipeline import PipelineFile, load
-from ceilo_agent.definition.places import find_pipeline_file
+from ceilo_agent.definition.in_force import load_both
+from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.pipeline.matching import Matcher
@@ -32,15 +32,17 @@ def command(config_files: tuple[str, ...], file: str | None) -> int:
     conf = options.parse(config_files, {"DEFAULT.pipeline_cfg_file": file})
     table(("option", "value", "from"), list(_options(conf)))
     try:
-        found = load(find_pipeline_file(conf))
+        found = load_both(conf)
     except ConfigError as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         return FAULTY
-    click.echo(f"\npipeline file: {found.path}\n")
-    table(("source", ">interval", ">meters", "sinks"), list(_sources(found)))
+    if found.polling is not found.pipeline:
+        click.echo(f"\npolling file: {found.polling.path}")
+    click.echo(f"\npipeline file: {found.pipeline.path}\n")
+    table(("source", ">interval", ">meters", "sinks"), list(_sources(found.polling)))
     click.echo()
-    table(("sink", "transformers", "publishers"), list(_sinks(found)))
+    table(("sink", "transformers", "publishers"), list(_sinks(found.pipeline)))
     return 0
 
 
@@ -81,7 +83,7 @@ def _sources(file: PipelineFile) -> Iterator[tuple[str, str, str, str]]:
             source.name,
             "not polled" if source.interval is None else f"{source.interval} s",
             str(sum(map(matcher, names))),
-            ", ".join(source.sinks),
+            ", ".join(source.sinks) or "by meter",
         )
 
 

@@ -131,7 +131,7 @@ def test_no_file_anywhere(run, monkeypatch, tmp_path):
 def test_shipped_file_is_fine(run):
     code, out, err = run("config", "check", str(SHIPPED))
     assert (code, err) == (0, "")
-    assert ": 2 sources, 1 sink, " in out
+    assert ": 2 sources, 2 sinks, " in out
 
 
 def test_exit_codes_of_the_process(tmp_path):

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ceilo-agent config graph``: a pipeline file as a picture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ceilo_agent import options
+from ceilo_agent.cli.config.drawing import ASCII, BOX, drawing
+from ceilo_agent.cli.config.faults import FAULTY
+from ceilo_agent.cli.config.roles import role_option
+from ceilo_agent.definition.in_force import files
+from ceilo_agent.definition.roles import Role
+from ceilo_agent.errors import ConfigError
+from ceilo_agent.pipeline.checking import check
+from ceilo_agent.pipeline.graph import draw
+from ceilo_agent.pipeline.mermaid import mermaid
+
+
+@click.command("graph")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@role_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid"]),
+    default="text",
+    show_default=True,
+    help="mermaid: a flowchart for pages that draw it.",
+)
+@click.pass_obj
+def command(config_files: tuple[str, ...], file: Path | None, role: str, form: str) -> int:
+    """Draw FILE (default: what is in force): sources, sinks with their transformers, publishers.
+
+    The exit code is 1 when the file has a fault; it is not drawn then.
+    """
+    wanted = Role(role)
+    try:
+        chosen = [(file, wanted)] if file else files(options.parse(config_files), wanted)
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        return FAULTY
+    reports = [check(path, part) for path, part in chosen]
+    if faults := [fault for report in reports for fault in report.faults]:
+        for fault in faults:
+            click.echo(str(fault), err=True)
+        return FAULTY
+    *polling, report = reports
+    graph = draw(report, *polling)
+    encoding = sys.stdout.encoding or "ascii"
+    style = BOX if _can("".join(BOX), encoding) else ASCII
+    text = mermaid(graph) if form == "mermaid" else drawing(graph, style)
+    # Names may hold what the terminal cannot show.
+    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False)
+    return 0
+
+
+def _can(text: str, encoding: str) -> bool:
+    """Return whether an encoding has all characters of a text."""
+    return text.encode(encoding, "replace").decode(encoding) == text

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that can be said of a pipeline file without running it: mistakes, and what looks like one.
+
+The meters of the catalogues are followed from the sources through the transformers of each sink, so
+that a step which can never have anything to do is told of. Nothing is opened.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ceilo_agent import plugins
+from ceilo_agent.definition.meters import unknown
+from ceilo_agent.definition.nodes import Position, one_line, shown
+from ceilo_agent.definition.pipeline import (
+    PipelineFile,
+    Role,
+    SinkDef,
+    SourceDef,
+    TransformerDef,
+    examine,
+    unknown_meters,
+)
+from ceilo_agent.definition.reader import Subject
+from ceilo_agent.errors import Fault, PluginError
+from ceilo_agent.meters.catalogue import NAMESPACES, catalogue, known
+from ceilo_agent.pipeline.matching import Matcher
+from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
+from ceilo_agent.sample import Meter
+
+NAMED: Final = 3
+"""Meters that a warning names; it counts the others."""
+
+
+class Report(NamedTuple):
+    """What there is to say of a file.
+
+    Attributes:
+        file: what could be read of it; None where that is nothing.
+        faults: what must be mended.
+        warnings: what works but looks like a mistake; none while there is a fault of structure.
+        subjects: what a warning is about, where it is about one thing; a step of a sink is
+            ``("step", "SINK/NUMBER")``, counted from 1.
+    """
+
+    file: PipelineFile | None
+    faults: list[Fault]
+    warnings: list[Fault]
+    subjects: Mapping[Fault, Subject]
+
+
+def check(path: Path, role: Role = Role.LOCAL) -> Report:
+    """Read a file and look at all of it."""
+    file, faults = examine(path, role)
+    if file is None:
+        return Report(None, faults, [], {})
+    told = {(fault.line, fault.column) for fault in faults}
+    strangers = [
+        fault for fault in unknown_meters(file, known()) if (fault.line, fault.column) not in told
+    ]
+    if faults:
+        return Report(file, sorted(faults + strangers), [], {})
+    made = _Checker(file)
+    made.check()
+    return Report(
+        file,
+        sorted(strangers + made.faults),
+        sorted([*file.warnings, *made.subjects]),
+        {**file.subjects, **made.subjects},
+    )
+
+
+@functools.cache
+def _catalogues() -> dict[str, dict[str, Meter]]:
+    """Return the meters of the shipped catalogues by namespace and name."""
+    return {
+        namespace: {
+            entry.name: Meter(entry.name, entry.unit, entry.type)
+            for entry in catalogue(namespace).meters
+        }
+        for namespace in NAMESPACES
+    }
+
+
+def taken(source: SourceDef) -> list[Meter]:
+    """Return the known meters that a source takes, in the catalogues' order."""
+    takes = Matcher(source.meters)
+    limits = {text.partition(":")[0] for text in source.discovery}
+    return [
+        meter
+        for namespace, meters in _catalogues().items()
+        if not limits or _discovery(namespace) in {None, *limits}
+        for meter in meters.values()
+        if takes(meter.name)
+    ]
+
+
+def _discovery(namespace: str) -> str | None:
+    """Return the discovery whose targets have the meters of a namespace, None if unknown."""
+    try:
+        return getattr(plugins.load(plugins.INSPECTOR, namespace), "discovery", None)
+    except PluginError:
+        return None
+
+
+class _Checker:
+    """Looks at a file without faults of structure.
+
+    Attributes:
+        faults: transformers that cannot be made.
+        subjects: the warnings, and what they are about.
+    """
+
+    def __init__(self, file: PipelineFile) -> None:
+        self.faults: list[Fault] = []
+        self.subjects: dict[Fault, Subject] = {}
+        self._file = file
+        self._taken = {source.name: taken(source) for source in file.sources}
+
+    def check(self) -> None:
+        """Look at everything."""
+        if self._file.role is not Role.NOTIFICATION:
+            self._polled_twice()
+        for sink in self._file.sinks:
+            self._follow(sink)
+
+    def _warn(self, place: Position, what: str, subject: Subject, hint: str = "") -> None:
+        self.subjects[self._fault(place, what, hint)] = subject
+
+    def _fault(self, place: Position, what: str, hint: str = "") -> Fault:
+        return Fault(str(self._file.path), *place, one_line(what), hint)
+
+    # -- two sources, one meter ------------------------------------------------------------------
+
+    def _polled_twice(self) -> None:
+        first: dict[tuple[str, str], SourceDef] = {}
+        for source in self._file.sources:
+            if source.interval is None:
+                continue
+            doubled: dict[str, dict[str, list[str]]] = {}
+            for sink in source.sinks:
+                for meter in self._taken[source.name]:
+                    other = first.setdefault((sink, meter.name), source)
+                    if other is not source:
+                        doubled.setdefault(other.name, {}).setdefault(sink, []).append(meter.name)
+            for other_name, sinks in doubled.items():
+                meters = list(dict.fromkeys(name for names in sinks.values() for name in names))
+                self._warn(
+                    source.position,
+                    f"the sources '{shown(other_name)}' and '{shown(source.name)}' both poll "
+                    f"{_some(meters)} into {_listed('sink', sinks)}",
+                    ("source", source.name),
+                    "take them out of one, or give each source a sink",
+                )
+
+    # -- through the transformers ----------------------------------------------------------------
+
+    def _follow(self, sink: SinkDef) -> None:
+        """Follow the meters that reach a sink through its steps."""
+        feeding = [source for source in self._file.sources if sink.name in source.sinks]
+        meters = _unique(meter for source in feeding for meter in self._taken[source.name])
+        # Followed only while every meter is known that may come.
+        sure = bool(meters) and not any(map(self._may_bring_others, feeding))
+        for number, step in enumerate(sink.transformers, 1):
+            subject = ("step", f"{sink.name}/{number}")
+            transformer = self._made(step)
+            if transformer is None:
+                return
+            self._warn_of_hosts(step, transformer, subject)
+            if sure:
+                left = self._passed(step, transformer, meters, subject)
+                sure = bool(left)
+                meters = left or meters
+
+    def _may_bring_others(self, source: SourceDef) -> bool:
+        """Return whether meters may come from a source that no catalogue has."""
+        if self._file.role is Role.NOTIFICATION:
+            return any(set(pattern) & set("*?[!") for pattern in source.meters)
+        return bool(unknown(source.meters, known()))
+
+    def _made(self, step: TransformerDef) -> Transformer | None:
+        try:
+            made: Transformer = plugins.load(plugins.TRANSFORMER, step.name)(step.parameters)
+        except Exception as error:  # another's code
+            reason = " ".join(str(error).split()) or type(error).__name__
+            what = f"the transformer '{shown(step.name)}' cannot be made: {reason}"
+            self.faults.append(self._fault(step.position, what))
+            return None
+        return made
+
+    def _warn_of_hosts(
+        self, step: TransformerDef, transformer: Transformer, subject: Subject
+    ) -> None:
+        if (
+            self._file.role is Role.NOTIFICATION
+            and isinstance(transformer, StatefulTransformer)
+            and transformer.spans_hosts
+        ):
+            self._warn(
+                step.position,
+                f"a grouping of '{shown(step.name)}' spans hosts: each worker sees only a part",
+                subject,
+                "group by resource_id, or run one worker",
+            )
+
+    def _passed(
+        self,
+        step: TransformerDef,
+        transformer: Transformer,
+        meters: Sequence[Meter],
+        subject: Subject,
+    ) -> list[Meter]:
+        """Return what a step makes of meters; nothing where that cannot be told."""
+        names = {meter.name for meter in meters}
+        for index, hint in unknown(step.meters, names):
+            pattern = step.meters[index]
+            if not pattern.startswith("!"):
+                what = f"no meter that reaches this step matches '{shown(pattern)}'"
+                self._warn(step.meter_positions[index], what, subject, hint)
+        takes = Matcher(step.meters) if step.meters else _all
+        into = [meter for meter in meters if takes(meter.name)]
+        passing = [meter for meter in meters if not takes(meter.name)]
+        if not into:
+            if all(pattern.startswith("!") for pattern in step.meters):
+                what = "every meter that reaches this step is excluded from it"
+                self._warn(step.meter_positions[0], what, subject)
+            return passing
+        try:
+            made: Collection[Meter] = list(transformer.outcome(into))
+        except NeverMatches as error:
+            what = f"the transformer '{shown(step.name)}' never has anything to do: {error}"
+            self._warn(step.position, what, subject)
+            return []
+        except Exception:  # another's code, and only the warnings need it
+            return []
+        return _unique([*passing, *(into if step.keep_original else ()), *made])
+
+
+def _all(_name: str) -> bool:
+    """Take every meter."""
+    return True
+
+
+def _unique(meters: Iterable[Meter]) -> list[Meter]:
+    return list(dict.fromkeys(meters))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first of some meters, and count the rest."""
+    said = ", ".join(names[:NAMED])
+    return said if len(names) <= NAMED else f"{said} and {len(names) - NAMED} more"
+
+
+def _listed(word: str, names: Iterable[str]) -> str:
+    quoted = [f"'{shown(name)}'" for name in names]
+    return f"the {word}{'' if len(quoted) == 1 else 's'} {', '.join(quoted)}"

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ceilo-agent config migrate`, through the command itself; what it makes is in tests/migrate."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ceilo_agent.cli.main import main
+from ceilo_agent.errors import ConfigError
+
+OLD = """\
+sources:
+  - {name: guests, interval: 60, counters: [cpu], sinks: [store]}
+sinks:
+  - {name: store, publishers: [nowhere://]}
+"""
+FINE = OLD.replace("counters", "meters").replace("nowhere", "local")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("old.yaml").write_text(OLD)
+    Path("fine.yaml").write_text(FINE)
+
+    def run(*words):
+        result = CliRunner().invoke(main, ["config", "migrate", *words], standalone_mode=False)
+        if result.exception:
+            raise result.exception
+        return result.return_value, result.stdout, result.stderr
+
+    return run
+
+
+def test_the_file_goes_to_standard_output_and_the_report_to_standard_error(run):
+    assert run("old.yaml", "--publisher", "local://") == (
+        0,
+        FINE,
+        (
+            "old.yaml:2:34: 'counters' is called 'meters' now\n"
+            "old.yaml:4:32: 'nowhere://' is 'local://' now: "
+            "this version has no publisher 'nowhere'\n"
+        ),
+    )
+
+
+def test_what_must_be_decided_by_hand_is_an_error_in_the_outcome(run):
+    code, out, err = run("old.yaml")
+    assert (code, out) == (1, FINE.replace("local", "nowhere"))
+    assert err.splitlines()[-1].startswith("stdout:4:32: error: no publisher is named 'nowhere'")
+
+
+def test_a_file_that_needs_no_change(run):
+    assert run("fine.yaml") == (0, FINE, "fine.yaml: needs no change\n")
+
+
+def test_output(run):
+    code, out, err = run("old.yaml", "--output", "new.yaml")
+    assert (code, out) == (1, "")
+    assert Path("new.yaml").read_text() == FINE.replace("local", "nowhere")
+    assert "\nnew.yaml:4:32: error: no publisher is named 'nowhere'" in err
+    assert {path.name for path in Path().iterdir()} == {"fine.yaml", "new.yaml", "old.yaml"}
+
+
+def test_who_may_read_the_file_may_read_the_outcome_and_nobody_else(run):
+    Path("fine.yaml").chmod(0o640)
+    run("fine.yaml", "--output", "new.yaml")
+    assert Path("new.yaml").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_exists_is_kept_without_force(run):
+    with pytest.raises(click.UsageError, match=r"fine\.yaml exists: --force overwrites it"):
+        run("old.yaml", "--output", "fine.yaml")
+    assert Path("fine.yaml").read_text() == FINE
+    run("old.yaml", "--publisher", "console", "--output", "fine.yaml", "--force")
+    assert "publishers: [console]" in Path("fine.yaml").read_text()
+
+
+def test_a_file_is_migrated_in_place(run):
+    assert run("old.yaml", "--publisher", "local://", "--output", "old.yaml", "--force")[0] == 0
+    assert Path("old.yaml").read_text() == FINE
+
+
+def test_a_place_that_cannot_be_written(run):
+    with pytest.raises(click.ClickException, match="cannot be written"):
+        run("fine.yaml", "--output", "no/such/directory.yaml")
+
+
+def test_a_publisher_that_is_not_there_either(run):
+    with pytest.raises(click.BadParameter, match="'rpc://' is none; there are console, file"):
+        run("old.yaml", "--publisher", "rpc://")
+
+
+def test_a_file_that_is_not_there(run):
+    with pytest.raises(ConfigError, match=r"^none\.yaml: no such file$"):
+        run("none.yaml")
+    with pytest.raises(ConfigError, match=r"^none\.yaml: no such file$"):
+        run("fine.yaml", "--polling", "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "bad.yaml: error: the file is empty"),
+        ("- a\n", "bad.yaml:1:1: error: a mapping with sources and sinks was expected"),
+        ("a: 1\na: 2\n", "bad.yaml:2:1: error: the key 'a' stands twice (first in line 1)"),
+        ("a: [1\n", "bad.yaml:2:1: error: ',' or ']' was expected (the list begins at 1:4)"),
+        (
+            "sources: [{name: a, events: ['*']}]\n",
+            (
+                "bad.yaml:1:21: error: a source of events (only samples go through our file: "
+                "leave event_pipeline.yaml with Ceilometer)"
+            ),
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_migrated(run, text, said):
+    Path("bad.yaml").write_text(text)
+    assert run("bad.yaml") == (1, "", said + "\n")
+    assert run("fine.yaml", "--polling", "bad.yaml") == (1, "", said + "\n")
+
+
+def test_a_password_is_not_shown(run):
+    Path("old.yaml").write_text(OLD.replace("nowhere://", "nowhere://me:secret@host/?key=hidden"))
+    code, out, err = run("old.yaml", "--publisher", "local")
+    assert code == 0
+    assert "secret" not in err
+    assert "hidden" not in err
+    assert "secret" not in out
+
+
+def test_wrong_use_is_exit_code_2(tmp_path):
+    command = [sys.executable, "-c", "from ceilo_agent.cli.main import run; run()"]
+    for words in (["none.yaml"], [], ["a.yaml", "--publisher", "rpc"], ["a.yaml", "--polling"]):
+        done = subprocess.run(
+            [*command, "config", "migrate", *words], capture_output=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 2
+        assert b"Traceback" not in done.stderr
