@@ -269,7 +269,11 @@ class StatefulTransformer(Transformer):
 
     @abstractmethod
     def tick(self, now: float) -> Sequence[Sample]:
-        """Move time to `now` (UTC seconds) and return what is due by then."""
+        """Move time to `now` (UTC seconds) and return what is due by then.
+
+        It is called about every second. Of several calls without samples between them only the
+        last may matter for the state: a restart repeats no others.
+        """
 
     @abstractmethod
     def dump(self) -> bytes:
@@ -277,7 +281,11 @@ class StatefulTransformer(Transformer):
 
     @abstractmethod
     def load(self, state: bytes) -> None:
-        """Take up a state that `dump` returned."""
+        """Take up a state that `dump` returned.
+
+        Raises:
+            ValueError: it is none; the state is then as it was.
+        """
 
 
 # -- Where it goes -------------------------------------------------------------------------------

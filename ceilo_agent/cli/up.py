@@ -60,7 +60,7 @@ def command(
     from ceilo_agent.cli.daemon import Daemon  # noqa: PLC0415 - not for `--help`
 
     board = Board()
-    daemon = Daemon(conf, board.update)
+    daemon = Daemon(conf, board.update, hangup_ends=terminal)
     stored = any(p.scheme == "local" for sink in daemon.file.sinks for p in sink.publishers)
     print(f"pipeline: {daemon.path}")
     if stored:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from ceilo_agent import plugins
 from ceilo_agent.definition.sinks import SinkDef
+from ceilo_agent.pipeline.journal import Journal
 from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import StatefulTransformer, Transformer
 from ceilo_agent.sample import Sample
@@ -36,15 +37,25 @@ class Step(msgspec.Struct, frozen=True, eq=False):
     keep_original: bool = False
     identity: str = ""
 
-    def __call__(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """Return what the samples become, after those that pass it by."""
+    def __call__(
+        self, samples: Sequence[Sample], journal: Journal | None = None
+    ) -> Sequence[Sample]:
+        """Return what the samples become, after those that pass it by.
+
+        Args:
+            samples: what the step before gives.
+            journal: writes down what a stateful transformer gets, and lets no sample go in twice.
+        """
         passing: list[Sample] = []
         if self.takes is not None:
             takes = self.takes
             passing = [sample for sample in samples if not takes(sample.meter.name)]
             if passing:
                 samples = [sample for sample in samples if takes(sample.meter.name)]
-        made = self.transformer(samples) if samples else samples
+        given = samples
+        if journal is not None and isinstance(self.transformer, StatefulTransformer):
+            given = journal.record(self.identity, self.transformer, samples)
+        made = self.transformer(given) if given else given
         if self.keep_original:
             passing.extend(samples)
         if not passing:
@@ -57,13 +68,19 @@ class Chain:
     """Passes samples through transformers in their order.
 
     A transformer that fails costs the batch at hand, counted in `lost`, never the batches after it.
+
+    Args:
+        sink: the name of the sink.
+        steps: in their order.
+        journal: keeps what they remember over a restart; None: nothing does.
     """
 
-    def __init__(self, sink: str, steps: Sequence[Step]) -> None:
+    def __init__(self, sink: str, steps: Sequence[Step], journal: Journal | None = None) -> None:
         self.lost = 0
         self.steps = steps
         self.stateful = any(isinstance(step.transformer, StatefulTransformer) for step in steps)
         self._sink = sink
+        self._journal = journal
 
     def __call__(self, samples: Sequence[Sample], first: int = 0) -> Sequence[Sample]:
         """Return what the samples become from the step number `first` on."""
@@ -71,7 +88,7 @@ class Chain:
             if not samples:
                 break
             try:
-                samples = step(samples)
+                samples = step(samples, self._journal)
             except Exception:
                 self.lost += len(samples)
                 LOG.exception(
@@ -88,6 +105,8 @@ class Chain:
         due: list[Sample] = []
         for number, step in enumerate(self.steps):
             if isinstance(step.transformer, StatefulTransformer):
+                if self._journal is not None:
+                    self._journal.ticked(step.identity, now)
                 try:
                     ripe = step.transformer.tick(now)
                 except Exception:
@@ -99,8 +118,17 @@ class Chain:
         return due
 
 
-def build(sink: SinkDef) -> Chain:
+def build(
+    sink: SinkDef,
+    known: Mapping[str, Transformer] | None = None,
+    journal: Journal | None = None,
+) -> Chain:
     """Make the chain of a sink.
+
+    Args:
+        sink: the sink.
+        known: transformers at work by the identity of their step; those are taken as they are.
+        journal: keeps what the steps remember over a restart.
 
     Raises:
         PluginError: a transformer cannot be loaded.
@@ -108,9 +136,6 @@ def build(sink: SinkDef) -> Chain:
     seen: Counter[str] = Counter()
     steps = []
     for definition in sink.transformers:
-        made: Transformer = plugins.load(plugins.TRANSFORMER, definition.name)(
-            definition.parameters
-        )
         what = msgspec.json.encode(
             (
                 sink.name,
@@ -123,7 +148,10 @@ def build(sink: SinkDef) -> Chain:
         )
         digest = hashlib.sha256(what).hexdigest()[:32]
         seen[digest] += 1
-        takes = Matcher(definition.meters) if definition.meters else None
         identity = f"{digest}-{seen[digest]}"
+        made = (known or {}).get(identity)
+        if made is None:
+            made = plugins.load(plugins.TRANSFORMER, definition.name)(definition.parameters)
+        takes = Matcher(definition.meters) if definition.meters else None
         steps.append(Step(definition.name, made, takes, definition.keep_original, identity))
-    return Chain(sink.name, steps)
+    return Chain(sink.name, steps, journal)

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ceilo_agent import plugins
 from ceilo_agent.errors import Fault
-from ceilo_agent.plugins import Context
+from ceilo_agent.plugins import Context, Inspector
 from ceilo_agent.polling.lane import Due, Lane
 from ceilo_agent.polling.saved import SavedReadings
 from ceilo_agent.polling.tracker import Tracker
@@ -22,6 +23,9 @@ LOG = logging.getLogger(__name__)
 
 STOP_WITHIN: Final = 2.0
 """Seconds that a lane is given to end its cycle; a stuck call goes on without us."""
+
+HOLD_EVERY: Final = 0.01
+"""Seconds between two looks whether all lanes are between cycles."""
 
 
 class Selected(NamedTuple):
@@ -62,13 +66,7 @@ def lanes(
     made = []
     for namespace in dict.fromkeys(namespaces):
         inspector = plugins.load(plugins.INSPECTOR, namespace)(context)
-        known = [meter.name for meter in inspector.meters()]
-        due = []
-        for name, interval, takes, limits in sources:
-            wanted = frozenset(filter(takes, known))
-            if wanted and (not limits or inspector.discovery in limits):
-                due.append(Due(name, interval, wanted, Tracker(name, takes, interval)))
-        if not due:
+        if not (due := _asked(inspector, sources)):
             LOG.info("%s: no source asks for its meters", namespace)
             continue
         discovery = plugins.load(plugins.DISCOVERY, inspector.discovery)(context)
@@ -77,27 +75,148 @@ def lanes(
     return made
 
 
+def _asked(inspector: Inspector, sources: Sequence[Selected]) -> list[Due]:
+    """Return the sources that ask for meters of an inspector."""
+    known = [meter.name for meter in inspector.meters()]
+    due = []
+    for name, interval, takes, limits in sources:
+        wanted = frozenset(filter(takes, known))
+        if wanted and (not limits or inspector.discovery in limits):
+            due.append(Due(name, interval, wanted, Tracker(name, takes, interval)))
+    return due
+
+
+class Plan(NamedTuple):
+    """What is polled next.
+
+    Attributes:
+        kept: lanes that go on, and with which sources.
+        fresh: lanes that are new.
+    """
+
+    kept: Sequence[tuple[Lane, Sequence[Due]]]
+    fresh: Sequence[Lane]
+
+
 class PollingAgent:
-    """Runs lanes until it is told to stop."""
+    """Runs lanes until it is told to stop.
+
+    Attributes:
+        lanes: those at work.
+        left: those that nothing asks for any more, by name.
+        unknown: patterns in the file that match no meter.
+    """
 
     def __init__(self, lanes: Sequence[Lane], unknown: Sequence[Fault] = ()) -> None:
-        self.lanes = lanes
+        self.lanes = list(lanes)
+        self.left: dict[str, Lane] = {}
+        self.unknown = 0
+        self._running: dict[Lane, tuple[threading.Thread, threading.Event]] = {}
+        self.tell_unknown(unknown)
+
+    def tell_unknown(self, unknown: Sequence[Fault]) -> None:
+        """Warn of patterns that match no meter."""
         self.unknown = len(unknown)
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
         for fault in unknown:
             LOG.warning("%s", fault)
 
     def start(self) -> None:
         """Begin to poll, on threads of the lanes."""
-        self._threads = [lane.start(self._stop) for lane in self.lanes]
+        for lane in self.lanes:
+            self._start(lane)
+
+    def plan(
+        self,
+        namespaces: Sequence[str],
+        sources: Sequence[Selected],
+        context: Context,
+        deliver: Callable[[Batch], None],
+        state: Path | None = None,
+    ) -> Plan:
+        """Make the lanes that these sources need and there are not yet; see `lanes`.
+
+        Raises:
+            PluginError: an inspector or a discovery is not there or cannot be loaded.
+        """
+        running = {lane.name: lane for lane in self.lanes}
+        asked = {
+            lane: _asked(lane.inspector, sources)
+            for name, lane in running.items()
+            if name in namespaces
+        }
+        missing = [name for name in namespaces if name not in running]
+        fresh = lanes(missing, sources, context, deliver, state)
+        return Plan([(lane, due) for lane, due in asked.items() if due], fresh)
+
+    @contextlib.contextmanager
+    def between_cycles(self, seconds: float, give_up: Callable[[], bool]) -> Iterator[bool]:
+        """Keep every lane from beginning a cycle in the block, once the running ones have ended.
+
+        Says whether all have, or the seconds went by or `give_up` came true before. While one of
+        them runs no other is held up.
+        """
+        end = time.monotonic() + seconds
+        while (held := self._hold()) is None and time.monotonic() < end and not give_up():
+            time.sleep(HOLD_EVERY)
+        try:
+            yield held is not None
+        finally:
+            for lane in held or ():
+                lane.cycle.release()
+
+    def _hold(self) -> list[Lane] | None:
+        """Take every lane's lock, or none."""
+        held: list[Lane] = []
+        for lane in self.lanes:
+            if not lane.cycle.acquire(blocking=False):
+                for other in held:
+                    other.cycle.release()
+                return None
+            held.append(lane)
+        return held
+
+    def replace(self, plan: Plan) -> None:
+        """Poll as planned from the next cycles on; what stays the same keeps its moments."""
+        kept = dict(plan.kept)
+        for lane in self.lanes:
+            if lane in kept:
+                lane.replace(kept[lane])
+            else:
+                self.left[lane.name] = lane
+                threading.Thread(target=self._end, args=(lane,), daemon=True).start()
+        self.lanes = [*kept, *plan.fresh]
+        for lane in plan.fresh:
+            if lane.name in self.left:
+                lane.counters = self.left.pop(lane.name).counters
+            self._start(lane)
+
+    def discard(self, plan: Plan) -> None:
+        """Let go of what was made for a plan."""
+        for lane in plan.fresh:
+            lane.close()
 
     def stop(self) -> bool:
         """Stop polling and return whether every lane ended in time."""
-        self._stop.set()
+        for lane in self._running:
+            self._stop(lane)
         deadline = time.monotonic() + STOP_WITHIN
-        for thread in self._threads:
+        for thread, _ in self._running.values():
             thread.join(max(0.0, deadline - time.monotonic()))
         for lane in self.lanes:
             lane.close()
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread, _ in self._running.values())
+
+    def _start(self, lane: Lane) -> None:
+        stop = threading.Event()
+        self._running[lane] = (lane.start(stop), stop)
+
+    def _stop(self, lane: Lane) -> threading.Thread:
+        thread, stop = self._running[lane]
+        stop.set()
+        lane.wake()
+        return thread
+
+    def _end(self, lane: Lane) -> None:
+        """End a lane that is asked for no more; a stuck call goes on without us."""
+        self._stop(lane).join(STOP_WITHIN)
+        lane.close()

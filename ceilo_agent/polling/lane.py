@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -63,6 +64,9 @@ class Lane:
         sources: what is polled.
         deliver: takes the batches; called on the lane's thread.
         saved: where last readings are kept, None to keep none.
+
+    Attributes:
+        cycle: held while a cycle runs; who holds it keeps the next from beginning.
     """
 
     def __init__(
@@ -76,20 +80,24 @@ class Lane:
         saved: SavedReadings | None = None,
     ) -> None:
         self.name = name
+        self.inspector = inspector
+        self.cycle = threading.Lock()
         self.counters = Counters()
         self.fault: str | None = None
         self.missing: Mapping[str, Missing] = {}
         self._complete = False
         self._discovery = discovery
-        self._inspector = inspector
         self._sources = sources
         self._deliver = deliver
         self._saved = saved
         self._trackers = {source.name: source.tracker for source in sources}
         self._wanted: dict[tuple[str, ...], frozenset[str]] = {}
+        self._next: deque[Sequence[Due]] = deque()
+        self._wake = threading.Event()
         shortest = min(source.interval for source in sources)
-        offset = host_offset(host, shortest)
-        self._ticks = {source.name: Ticks(source.interval, offset) for source in sources}
+        # It stays, whatever the sources: one that stays the same keeps its moments.
+        self._offset = host_offset(host, shortest)
+        self._ticks = {source.name: Ticks(source.interval, self._offset) for source in sources}
         if saved is not None:
             saved.load(self._trackers)
 
@@ -101,9 +109,21 @@ class Lane:
         thread.start()
         return thread
 
+    def wake(self) -> None:
+        """Let the lane look at once whether it is to stop."""
+        self._wake.set()
+
+    def replace(self, sources: Sequence[Due]) -> None:
+        """Poll these sources, at least one, once the cycle that may be running has ended.
+
+        A source that is the same goes on as it is. One of the same name keeps its last readings.
+        """
+        self._next.append(sources)
+        self._wake.set()
+
     def close(self) -> None:
         """Let go of what discovery and inspector hold."""
-        self._inspector.close()
+        self.inspector.close()
         self._discovery.close()
 
     @property
@@ -122,7 +142,7 @@ class Lane:
         deadline = began + max(MIN_CYCLE, min(interval / 2, MAX_CYCLE))
         try:
             listing = self._discovery.discover(deadline)
-            snapshot = self._inspector.inspect(listing.targets, self._union(due), deadline)
+            snapshot = self.inspector.inspect(listing.targets, self._union(due), deadline)
         except Unavailable as error:
             self.counters.failed += 1
             self._tell_fault(str(error))
@@ -145,27 +165,63 @@ class Lane:
     def _run(self, stop: threading.Event) -> None:
         watch = ClockWatch(time.time(), _boottime())
         while not stop.is_set():
+            self._adopt()
+            if stop.is_set():  # its waking call may have been cleared with the others
+                return
             wall = time.time()
             waits = {source.name: self._ticks[source.name].wait(wall) for source in self._sources}
             pause = min(waits.values())
-            if stop.wait(pause):
+            self._wake.wait(pause)
+            if stop.is_set():
                 return
-            wall = time.time()
-            if not self._clock_was_set(watch, wall):
-                waits = {name: ticks.wait(wall) for name, ticks in self._ticks.items()}
-                pause = 0.0
-            # After the clock was set it says nothing of who is due; how long was waited does.
-            due = [s for s in self._sources if waits[s.name] - pause <= TOGETHER]
-            if not due:
-                continue
-            for source in due:
-                self._count_missed(source, self._ticks[source.name].begin(wall + TOGETHER))
-            try:
-                self.poll(due)
-            except Exception:
-                # A fault of ours in one cycle must not end the agent; it is counted and told.
-                self.counters.failed += 1
-                LOG.exception("%s: the cycle failed", self.name)
+            with self.cycle:
+                if not self._next and not stop.is_set():
+                    self._poll_due(watch, waits, pause)
+
+    def _poll_due(self, watch: ClockWatch, waits: Mapping[str, float], pause: float) -> None:
+        """Poll what is due.
+
+        Args:
+            watch: knows whether the clock was set.
+            waits: how long each source had to wait.
+            pause: how long was waited.
+        """
+        wall = time.time()
+        if not self._clock_was_set(watch, wall):
+            waits = {name: ticks.wait(wall) for name, ticks in self._ticks.items()}
+            pause = 0.0
+        # After the clock was set it says nothing of who is due; how long was waited does.
+        due = [s for s in self._sources if waits[s.name] - pause <= TOGETHER]
+        if not due:
+            return
+        for source in due:
+            self._count_missed(source, self._ticks[source.name].begin(wall + TOGETHER))
+        try:
+            self.poll(due)
+        except Exception:
+            # A fault of ours in one cycle must not end the agent; it is counted and told.
+            self.counters.failed += 1
+            LOG.exception("%s: the cycle failed", self.name)
+
+    def _adopt(self) -> None:
+        """Take up the sources that came last."""
+        self._wake.clear()
+        while self._next:
+            now = {source.name: source for source in self._sources}
+            self._sources = [_succeed(now.get(each.name), each) for each in self._next.popleft()]
+            self._trackers = {source.name: source.tracker for source in self._sources}
+            self._wanted.clear()
+            self._ticks = {each.name: self._ticks_of(each) for each in self._sources}
+
+    def _ticks_of(self, source: Due) -> Ticks:
+        before = self._ticks.get(source.name)
+        if before is not None and before.interval == source.interval:
+            return before
+        ticks = Ticks(source.interval, self._offset)
+        if before is not None:
+            # It was polled a moment ago, and is again when its new interval says so.
+            ticks.begin(time.time())
+        return ticks
 
     def _clock_was_set(self, watch: ClockWatch, wall: float) -> bool:
         shortest = min(source.interval for source in self._sources)
@@ -214,6 +270,16 @@ class Lane:
         if back := [self.missing[target].name for target in self.missing.keys() - now.keys()]:
             LOG.info("%s: %s no longer without samples", self.name, _some(back))
         self.missing = now
+
+
+def _succeed(before: Due | None, after: Due) -> Due:
+    """Return what a source becomes: the same where nothing changed, else with what was read."""
+    if before is None:
+        return after
+    if (before.interval, before.wanted) == (after.interval, after.wanted):
+        return before
+    after.tracker.load(before.tracker.dump())
+    return after
 
 
 def _some(names: list[str]) -> str:

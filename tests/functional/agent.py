@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 COMMAND = [str(Path(sys.executable).with_name("ceilo-agent"))]
@@ -75,3 +76,8 @@ def lines(path):
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def seconds(sample):
+    """Return when a sample was read, in seconds since 1970."""
+    return datetime.fromisoformat(sample["timestamp"]).timestamp()

@@ -9,7 +9,7 @@ import pytest
 
 from ceilo_agent.delivery import outlet as outlet_module
 from ceilo_agent.delivery.outlet import Outlet
-from ceilo_agent.errors import Permanent, Retryable
+from ceilo_agent.errors import ConfigError, Fault, Permanent, Retryable
 from ceilo_agent.plugins import Context, Publisher
 
 
@@ -138,3 +138,112 @@ def test_a_publisher_that_cannot_be_opened_yet_is_opened_later(store):
     close(made)
     assert store.taken == [1]
     assert len(tries) == 3
+
+
+def test_another_publisher_takes_over_what_waits_in_its_order(store):
+    store.faults = [Retryable("it is away")] * 1000
+    made = opened(store)
+    for number in range(10):
+        made.offer([number])
+    other = Store()
+    assert made.swap(other) is store
+    assert store.closed
+    made.offer([10])
+    close(made)
+    assert other.taken == list(range(11))
+    assert made.counters.delivered == 11
+    assert adds_up(made)
+
+
+def test_a_publisher_that_cannot_take_over_changes_nothing(store):
+    class Refusing(Store):
+        def open(self):
+            raise ConfigError([Fault("f", 1, 1, "never")])
+
+    made = opened(store)
+    made.offer([1])
+    with pytest.raises(ConfigError):
+        made.swap(Refusing())
+    made.offer([2])
+    close(made)
+    assert store.taken == [1, 2]
+
+
+def test_a_push_that_hangs_is_left_to_the_publisher_before(store, monkeypatch):
+    monkeypatch.setattr(outlet_module, "SWAP_WITHIN", 0.1)
+    store.hold.clear()
+    made = opened(store)
+    made.offer([1])
+    wait_until(made._using.locked)
+    other = Store()
+    made.swap(other)
+    made.offer([2])
+    assert not store.closed
+    store.hold.set()
+    close(made)
+    assert (store.taken, other.taken) == ([1], [2])
+    assert store.closed
+    assert other.closed
+
+
+def test_a_swap_can_be_undone(store):
+    made = opened(store)
+    other = Store()
+    made.put_back(made.swap(other))
+    assert other.closed
+    made.offer([1])
+    close(made)
+    assert store.taken == [1]
+
+
+def test_one_that_is_to_end_delivers_what_waits_and_may_be_called_back(store):
+    store.hold.clear()
+    made = opened(store)
+    made.offer([1])
+    made.offer([2])
+    made.leave(time.monotonic() + 20)
+    assert made.stay()
+    store.hold.set()
+    wait_until(lambda: made.counters.delivered == 2)
+    assert not store.closed
+    made.leave(time.monotonic() + 20)
+    wait_until(lambda: made.ended)
+    assert not made.stay()
+    wait_until(lambda: store.closed)
+
+
+def test_one_that_is_to_end_gives_up_at_its_deadline_and_counts(store, caplog):
+    store.faults = [Retryable("it is away")] * 1000
+    made = opened(store)
+    made.offer([1, 2])
+    made.leave(time.monotonic() + 0.3)
+    wait_until(lambda: store.closed)
+    wait_until(lambda: made.counters.dropped == 2)
+    assert adds_up(made)
+
+
+def test_what_is_settled_is_delivered_refused_or_dropped_for_want_of_room(store):
+    made = opened(store, max_waiting=10)
+    store.hold.clear()
+    first = made.offer([1, 2])
+    wait_until(made._using.locked)
+    second = made.offer([3])
+    assert not made.settled(first)
+    for _ in range(10):
+        made.offer([4] * 5)
+    assert made.settled(second)
+    last = made.offer([9])
+    store.hold.set()
+    wait_until(lambda: made.settled(last))
+    store.hold.clear()
+    never = made.offer([10])
+    close(made, 0.2)
+    assert not made.settled(never), "it was never delivered"
+    store.hold.set()
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)

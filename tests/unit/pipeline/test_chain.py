@@ -45,6 +45,7 @@ def test_samples_pass_in_order():
 
 
 def test_a_failing_transformer_costs_its_batch_and_is_counted(caplog):
+    """Ceilometer: an exception cost the one sample that it got. Here: the batch that it got."""
     chain = Chain("s", [Step("a", Add(1)), Step("broken", Fail(None)), Step("b", Add(10))])
     assert chain([1, 2]) == []
     assert chain.lost == 2

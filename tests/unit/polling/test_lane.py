@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lane, with a discovery and an inspector at the edge that the tests steer."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -175,3 +176,94 @@ def wait_until(condition, seconds=20.0):
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+# -- other sources -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(lane):
+    stop = threading.Event()
+    thread = lane.start(stop)
+    yield
+    stop.set()
+    lane.wake()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def of(batches, source):
+    return [batch.samples for batch in batches if batch.source == source]
+
+
+def test_a_source_that_stays_keeps_its_moments_and_its_readings(reader, batches):
+    lane = lane_of(reader, batches, due("a", 2, "c"))
+    with running(lane):
+        wait_until(lambda: len(of(batches, "a")) == 2)
+        for _ in range(10):
+            lane.replace([due("a", 2, "c"), due("b", 60, "g")])
+            time.sleep(0.05)
+        wait_until(lambda: len(of(batches, "a")) == 4)
+    assert len(of(batches, "b")) == 1, "a new one is polled at once, and then at its own moments"
+    assert lane.counters.missed == 0
+    first, *rest = [samples[0] for samples in of(batches, "a")]
+    assert first.previous is FIRST
+    assert all(isinstance(each.previous, Previous) for each in rest)
+    # The first poll is at once, the second on a tick.
+    assert [each.previous.elapsed for each in rest[1:]] == pytest.approx([2, 2], abs=0.2)
+
+
+def test_a_source_that_changed_keeps_its_readings(reader, batches):
+    lane = lane_of(reader, batches, due("a", 1, "c"))
+    with running(lane):
+        wait_until(lambda: of(batches, "a"))
+        lane.replace([due("a", 2, "c", "g")])
+        wait_until(lambda: len(of(batches, "a")[-1]) == 2)
+    *_, (gauge, counter) = of(batches, "a")
+    assert gauge.previous is FIRST
+    assert isinstance(counter.previous, Previous)
+
+
+def test_a_source_with_another_interval_is_polled_when_that_says_so(reader, batches):
+    lane = lane_of(reader, batches, due("a", 1, "c"))
+    with running(lane):
+        wait_until(lambda: len(of(batches, "a")) == 2)
+        lane.replace([due("a", 3600, "c"), due("b", 3600, "c")])
+        wait_until(lambda: of(batches, "b"))
+        count = len(of(batches, "a"))
+        time.sleep(1.2)
+    assert len(of(batches, "a")) == count
+
+
+def test_a_source_that_is_gone_is_polled_no_more(reader, batches):
+    lane = lane_of(reader, batches, due("a", 1, "c"), due("b", 1, "c"))
+    with running(lane):
+        wait_until(lambda: of(batches, "b"))
+        lane.replace([due("a", 1, "c")])
+        count = len(of(batches, "a"))
+        wait_until(lambda: len(of(batches, "a")) == count + 2)
+    assert len(of(batches, "b")) <= 2
+
+
+def test_a_cycle_at_hand_ends_with_the_sources_that_it_began_with(reader, batches):
+    lane = lane_of(reader, batches, due("a", 1, "c"))
+    reader.hold.clear()
+    with running(lane):
+        wait_until(lambda: reader.asked)
+        lane.replace([due("b", 1, "g")])
+        reader.hold.set()
+        wait_until(lambda: of(batches, "b"))
+    assert [batch.source for batch in batches][:2] == ["a", "b"]
+
+
+def test_no_cycle_begins_while_somebody_holds_the_lock(reader, batches):
+    lane = lane_of(reader, batches, due("a", 1, "c"))
+    with running(lane):
+        wait_until(lambda: batches)
+        with lane.cycle:
+            count = len(reader.asked)
+            time.sleep(1.5)
+            assert len(reader.asked) == count
+            lane.replace([due("b", 1, "g")])
+        wait_until(lambda: of(batches, "b"))
+    assert len(of(batches, "a")) == count

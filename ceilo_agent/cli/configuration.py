@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that an agent goes by: its options and the files that they name, read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from ceilo_agent import options
+from ceilo_agent.definition.in_force import InForce, load_both
+from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.pipeline.matching import Matcher
+from ceilo_agent.plugins import Context
+from ceilo_agent.polling.agent import Selected
+
+DIGITS: Final = 12
+"""How much of a digest people are shown."""
+
+
+class Configuration(NamedTuple):
+    """What was read at one moment, without a mistake.
+
+    Attributes:
+        conf: the options.
+        files: the files that they name.
+    """
+
+    conf: Any
+    files: InForce
+
+    @property
+    def file(self) -> PipelineFile:
+        """The file of the sinks."""
+        return self.files.pipeline
+
+    @property
+    def digest(self) -> str:
+        """What tells the files from others, for people: the beginning of the digest of each."""
+        files = {file.path: file for file in self.files}
+        return "+".join(file.digest[:DIGITS] for file in files.values())
+
+    @property
+    def context(self) -> Context:
+        """What plugins may know."""
+        return Context(options.host(self.conf), options.values(self.conf))
+
+    @property
+    def selected(self) -> list[Selected]:
+        """The sources that poll; one without an interval only matches what comes by itself."""
+        interval = self.conf.polling.interval
+        return [
+            Selected(
+                source.name, interval or source.interval, Matcher(source.meters), source.discovery
+            )
+            for source in self.files.polling.sources
+            if source.interval is not None
+        ]
+
+
+def read(conf: Any) -> Configuration:
+    """Read and check the files that the options name.
+
+    Raises:
+        ConfigError: every mistake in them.
+    """
+    return Configuration(conf, load_both(conf))
+
+
+def differences(before: InForce, after: InForce) -> str:
+    """Say which parts came (+), went (-) and changed (~); empty without any."""
+    first, second = dict(_parts(before)), dict(_parts(after))
+    said = []
+    for kind in first | second:
+        old, new = first.get(kind, {}), second.get(kind, {})
+        signs = [f"+{name}" for name in new if name not in old]
+        signs += [f"-{name}" for name in old if name not in new]
+        signs += [f"~{name}" for name in new if name in old and old[name] != new[name]]
+        if signs:
+            said.append(f"{kind} {' '.join(signs)}")
+    return ", ".join(said)
+
+
+def _parts(files: InForce) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each kind of part, by name, as what it says wherever it stands in its file."""
+    polling, pipeline = files
+    yield (
+        "sources",
+        {
+            s.name: (s.interval, s.meters, s.sinks, s.resources, s.discovery)
+            for s in polling.sources
+        },
+    )
+    if pipeline is not polling:
+        yield "routes", {s.name: (s.meters, s.sinks) for s in pipeline.sources}
+    yield (
+        "sinks",
+        {
+            sink.name: (
+                [(t.name, t.written, t.meters, t.keep_original) for t in sink.transformers],
+                [publisher.name for publisher in sink.publishers],
+            )
+            for sink in pipeline.sinks
+        },
+    )
+    yield (
+        "publishers",
+        {p.name: (p.url, p.options) for sink in pipeline.sinks for p in sink.publishers},
+    )

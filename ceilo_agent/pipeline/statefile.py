@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file behind a journal: an SQLite database in WAL mode that one process holds.
+
+`synchronous` is NORMAL: what was committed survives the end of the process, however it ends. When
+the machine loses power the last transactions may be missing, the rest is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+APPLICATION: Final = 0x63_61_77_6A
+"""SQLite's application_id of these files: "cawj"."""
+
+VERSION: Final = 1
+
+LOCK_SECONDS: Final = 2.0
+"""How long another process that holds the file is waited for at the start."""
+
+WAL_BYTES: Final = 4 << 20
+
+_MOMENT: Final = struct.Struct(">d")
+
+_SCHEMA: Final = f"""
+-- What a step knew after the calls up to upto (dump: the moment that it was told before, and its
+-- own bytes), and the last moment that it was told.
+CREATE TABLE state (
+    step TEXT PRIMARY KEY, name TEXT NOT NULL, upto INTEGER NOT NULL, now BLOB,
+    seen REAL NOT NULL, dump BLOB
+) WITHOUT ROWID;
+-- What steps were given since, in the order of the calls, and the moment they were told before.
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY, step TEXT NOT NULL, now REAL, samples BLOB NOT NULL
+);
+-- What came out and no publisher has confirmed yet.
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY, outlet TEXT NOT NULL, made REAL NOT NULL, samples BLOB NOT NULL
+);
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION}
+"""
+
+
+class Damaged(Exception):
+    """The file is no sound journal, or not of this version."""
+
+
+class State(NamedTuple):
+    """What a step knew.
+
+    Attributes:
+        upto: the last call that the dump has in it.
+        now: the last moment that it was told.
+        dump: what it knew, None before its first dump.
+        dumped: the last moment that it was told before the dump.
+        sound: whether the dump is what was written. If it is not, nothing tells which calls it has
+            in it: then all.
+    """
+
+    upto: int
+    now: float | None
+    dump: bytes | None = None
+    dumped: float | None = None
+    sound: bool = True
+
+
+class Row(NamedTuple):
+    """What a step was given; `samples` is None where the bytes are damaged."""
+
+    seq: int
+    step: str
+    now: float | None
+    samples: bytes | None
+
+
+class Output(NamedTuple):
+    """What waits for a publisher; `samples` is None where the bytes are damaged."""
+
+    number: int
+    outlet: str
+    samples: bytes | None
+
+
+class StateFile:
+    """The open file.
+
+    Args:
+        path: made if need be, with its directory.
+        wait: seconds that another process which holds it is waited for.
+
+    Raises:
+        Damaged: it is something else.
+        OSError: it cannot be made.
+        sqlite3.Error: it cannot be opened, or another process holds it.
+    """
+
+    def __init__(self, path: Path, wait: float = LOCK_SECONDS) -> None:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        # It holds what tenants called things: not for everybody's eyes.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        self._db = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=wait
+        )
+        try:
+            self._settle()
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle(self) -> None:
+        db = self._db
+        for pragma in (
+            # Held until it is closed: two processes must not both keep their state here.
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            f"journal_size_limit = {WAL_BYTES}",
+        ):
+            db.execute(f"PRAGMA {pragma}").fetchall()
+        with self.transaction():
+            (pages,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not pages:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+        found = (self._pragma("application_id"), self._pragma("user_version"))
+        if found[0] != APPLICATION:
+            raise Damaged("it is not a journal of this agent")
+        if found[1] != VERSION:
+            raise Damaged(f"it is of version {found[1]}, {VERSION} was expected")
+
+    def _pragma(self, name: str) -> int:
+        (value,) = self._db.execute(f"PRAGMA {name}").fetchone()
+        return int(value)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all that the block writes, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close it; what the log holds goes into the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def state(self, step: str) -> State | None:
+        """Return what a step knew, None if it was never seen."""
+        row = self._db.execute(
+            "SELECT upto, now, dump FROM state WHERE step = ?", (step,)
+        ).fetchone()
+        if row is None:
+            return None
+        upto, now, dump = row
+        told = None if now is None else _opened(now, step)
+        moment = None if told is None else _moment(told)
+        if dump is None:
+            return State(upto, moment)
+        found = _opened(dump, step, upto)
+        if found is None:
+            return State(self.last(), moment, dump, sound=False)
+        return State(upto, moment, found[_MOMENT.size :], _moment(found))
+
+    def last(self) -> int:
+        """Return the highest number that was given to a call or an output."""
+        (number,) = self._db.execute(
+            "SELECT max(coalesce((SELECT max(seq) FROM journal), 0),"
+            " coalesce((SELECT max(upto) FROM state), 0),"
+            " coalesce((SELECT max(number) FROM outbox), 0))"
+        ).fetchone()
+        return int(number)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every call, in order."""
+        for seq, step, now, samples in self._db.execute(
+            "SELECT seq, step, now, samples FROM journal ORDER BY seq"
+        ):
+            yield Row(seq, step, now, _opened(samples, seq, step, now))
+
+    def outputs(self) -> list[Output]:
+        """Return what waits for publishers, in order."""
+        return [
+            Output(number, outlet, _opened(samples, number, outlet))
+            for number, outlet, samples in self._db.execute(
+                "SELECT number, outlet, samples FROM outbox ORDER BY number"
+            )
+        ]
+
+    # -- writing, in a transaction ---------------------------------------------------------------
+
+    def append(self, row: Row) -> None:
+        """Add a call."""
+        assert row.samples is not None
+        # As it will be read: SQLite makes a float of a whole number in this column.
+        place = (row.seq, row.step, None if row.now is None else float(row.now))
+        self._db.execute(
+            "INSERT INTO journal VALUES (?, ?, ?, ?)", (*place, _sealed(row.samples, *place))
+        )
+
+    def tell(self, steps: Iterable[tuple[str, str, float | None]], wall: float) -> None:
+        """Note steps (identity, name, last moment told) that are in use at `wall` (UTC seconds)."""
+        self._db.executemany(
+            "INSERT INTO state VALUES (?, ?, 0, ?, ?, NULL) ON CONFLICT (step)"
+            " DO UPDATE SET now = excluded.now, seen = excluded.seen",
+            [(step, name, _sealed(_packed(now), step), wall) for step, name, now in steps],
+        )
+
+    def keep(self, step: str, upto: int, now: float | None, dump: bytes) -> None:
+        """Put a new dump in the place of the one before."""
+        self._db.execute(
+            "UPDATE state SET upto = ?, dump = ? WHERE step = ?",
+            (upto, _sealed(_packed(now) + dump, step, upto), step),
+        )
+
+    def forget_dump(self, step: str) -> None:
+        """Take a dump away that cannot be loaded."""
+        self._db.execute("UPDATE state SET dump = NULL WHERE step = ?", (step,))
+
+    def forget_rows(self, upto: int) -> None:
+        """Delete calls up to a number, except those of steps that no dump has in it."""
+        self._db.execute(
+            "DELETE FROM journal WHERE seq <= ? AND seq <="
+            " (SELECT upto FROM state WHERE state.step = journal.step)",
+            (upto,),
+        )
+
+    def expire(self, steps: Collection[str], outlets: Collection[str], before: float) -> list[str]:
+        """Delete what belongs to none of these and was not in use since `before` (UTC seconds).
+
+        Returns:
+            The names of the steps that are gone.
+        """
+        gone = [
+            (step, name)
+            for step, name in self._db.execute(
+                "SELECT step, name FROM state WHERE seen < ?", (before,)
+            ).fetchall()
+            if step not in steps
+        ]
+        for step, _ in gone:
+            self._db.execute("DELETE FROM state WHERE step = ?", (step,))
+            self._db.execute("DELETE FROM journal WHERE step = ?", (step,))
+        self._db.executemany(
+            "DELETE FROM outbox WHERE number = ?",
+            [
+                (number,)
+                for number, outlet in self._db.execute(
+                    "SELECT number, outlet FROM outbox WHERE made < ?", (before,)
+                ).fetchall()
+                if outlet not in outlets
+            ],
+        )
+        return [name for _, name in gone]
+
+    def put_out(self, number: int, outlet: str, made: float, samples: bytes) -> None:
+        """Add what waits for a publisher."""
+        self._db.execute(
+            "INSERT INTO outbox VALUES (?, ?, ?, ?)",
+            (number, outlet, made, _sealed(samples, number, outlet)),
+        )
+
+    def take_out(self, numbers: Iterable[int]) -> None:
+        """Delete what a publisher is done with."""
+        self._db.executemany(
+            "DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers]
+        )
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the file itself is broken."""
+    # The low byte is the primary code; the module's own errors have none.
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _packed(moment: float | None) -> bytes:
+    return _MOMENT.pack(math.nan if moment is None else moment)
+
+
+def _moment(data: bytes) -> float | None:
+    (moment,) = _MOMENT.unpack_from(data)
+    return None if math.isnan(moment) else moment
+
+
+def _sealed(data: bytes, *place: object) -> bytes:
+    """Put a checksum before the bytes: SQLite notices no damage inside of its rows.
+
+    Args:
+        data: the bytes.
+        place: what else of the row must be what it was.
+    """
+    return _checksum(data, place) + data
+
+
+def _opened(sealed: object, *place: object) -> bytes | None:
+    """Return the bytes after the checksum, None if they are not what was sealed in this place."""
+    if not isinstance(sealed, bytes):
+        return None
+    data = sealed[4:]
+    return data if _checksum(data, place) == sealed[:4] else None
+
+
+def _checksum(data: bytes, place: tuple[object, ...]) -> bytes:
+    return zlib.crc32(repr(place).encode(), zlib.crc32(data)).to_bytes(4, "big")
