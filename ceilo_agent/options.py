@@ -233,7 +233,10 @@ def unknown(conf: Any) -> list[Fault]:
     found = []
     for file in conf.config_file or conf.default_config_files or ():
         sections: dict[str, dict[str, Any]] = {}
-        cfg.ConfigParser(file, sections).parse()
+        try:
+            cfg.ConfigParser(file, sections).parse()
+        except (OSError, UnicodeDecodeError, cfg.ParseError):
+            continue  # It changed since `parse` read it.
         for group, entries in sections.items():
             names = [option.name for option in GROUPS.get(group, [])]
             if not names:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +33,14 @@ RETRY_AT_MOST: Final = 30.0
 
 SWAP_WITHIN: Final = 2.0
 """Seconds that the push at hand is given before another publisher takes over."""
+
+LOOK_EVERY: Final = 0.05
+"""Seconds between two looks whether there is no time for that any more."""
+
+
+def never() -> bool:
+    """Say that there is time."""
+    return False
 
 
 class Counters(msgspec.Struct):
@@ -95,10 +103,7 @@ class Outlet:
         Raises:
             ConfigError: it can never work as configured.
         """
-        try:
-            self._open(self._publisher)
-        except Retryable as error:
-            self._tell(str(error))
+        self._first_open(self._publisher)
         self._thread.start()
 
     def offer(self, samples: Sequence[Sample]) -> int:
@@ -127,32 +132,29 @@ class Outlet:
         """
         return self._gone >= mark
 
-    def swap(self, publisher: Publisher) -> Publisher:
+    def swap(self, publisher: Publisher, hurry: Callable[[], bool] = never) -> Publisher:
         """Deliver through another publisher, what waits included; return the one before, closed.
 
         The one before is closed first, since both may need what only one may hold. If its push does
-        not end within SWAP_WITHIN seconds, it is closed when it does.
+        not end within SWAP_WITHIN seconds, or before `hurry` says so, it is closed when it does.
 
         Raises:
             ConfigError: the other can never work as configured; the one before goes on.
         """
-        with self._idle() as idle:
+        with self._idle(hurry) as idle:
             before = self._publisher
             if idle and self._opened is before:
-                before.close()
+                self._close(before)
                 self._opened = None
-            try:
-                self._open(publisher)
-            except Retryable as error:
-                self._tell(str(error))
+            self._first_open(publisher)
             self._publisher = publisher
             return before
 
-    def put_back(self, publisher: Publisher) -> None:
+    def put_back(self, publisher: Publisher, hurry: Callable[[], bool] = never) -> None:
         """Undo a swap: the publisher is opened before the next push, as often as it needs."""
-        with self._idle() as idle:
+        with self._idle(hurry) as idle:
             if idle and self._opened is self._publisher:
-                self._publisher.close()
+                self._close(self._publisher)
             self._publisher, self._opened = publisher, None
 
     def leave(self, deadline: float) -> None:
@@ -185,9 +187,12 @@ class Outlet:
             LOG.warning("publisher %s: %d samples dropped at the end", self.name, lost)
 
     @contextlib.contextmanager
-    def _idle(self) -> Iterator[bool]:
+    def _idle(self, hurry: Callable[[], bool]) -> Iterator[bool]:
         """Let no push begin in the block; say whether the one at hand ended in time."""
-        idle = self._using.acquire(timeout=SWAP_WITHIN)
+        end = time.monotonic() + SWAP_WITHIN
+        while not (idle := self._using.acquire(timeout=LOOK_EVERY)):
+            if time.monotonic() >= end or hurry():
+                break
         try:
             yield idle
         finally:
@@ -198,6 +203,23 @@ class Outlet:
         if self._opened is not publisher:
             publisher.open()
             self._opened = publisher
+
+    def _first_open(self, publisher: Publisher) -> None:
+        """Open a publisher, now or before the next push; one that cannot be is left closed."""
+        try:
+            self._open(publisher)
+        except Retryable as error:
+            self._tell(str(error))
+        except BaseException:
+            self._close(publisher)
+            raise
+
+    def _close(self, publisher: Publisher) -> None:
+        """Close a publisher; what goes wrong in that costs nobody else anything."""
+        try:
+            publisher.close()
+        except Exception:
+            LOG.exception("publisher %s: it did not close", self.name)
 
     def _run(self) -> None:
         pause = RETRY_AFTER
@@ -223,7 +245,7 @@ class Outlet:
             self._tell(None)
             pause = RETRY_AFTER
         with self._using:
-            self._publisher.close()
+            self._close(self._publisher)
         self._drop()
 
     def _push(self, samples: Sequence[Sample]) -> None:
@@ -234,7 +256,7 @@ class Outlet:
                 publisher.push(samples)
             finally:
                 if publisher is not self._publisher:
-                    publisher.close()
+                    self._close(publisher)
 
     def _next(self) -> Sequence[Sample] | None:
         """Return the oldest batch, left in the queue until it is done; None to stop."""

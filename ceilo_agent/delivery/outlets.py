@@ -2,21 +2,22 @@
 """The outlets of a pipeline file, and of the files that take its place while the agent runs.
 
 A publisher that stands unchanged in the next file keeps its outlet and what waits there. One that
-changed under the same name takes over the queue, in its order. One that is gone delivers what waits
-for a while, and ends.
+changed under the same name takes over the queue, in its order. So does one of another name in the
+place of one with the same URL: what only one may hold could not be opened beside it. One that is
+gone delivers what waits for a while, and ends.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from ceilo_agent import plugins
 from ceilo_agent.definition.publishers import PublisherDef
-from ceilo_agent.delivery.outlet import Counters, Outlet
+from ceilo_agent.delivery.outlet import Counters, Outlet, never
 from ceilo_agent.plugins import Context, Publisher
 
 LEAVE_WITHIN: Final = 30.0
@@ -57,10 +58,11 @@ class Outlets:
             PluginError: one cannot be loaded.
         """
         change = Change(self)
+        named = {definition.name: definition for definition in wanted}
+        free = [placed for name, placed in self.live.items() if name not in named]
         try:
-            for definition in wanted:
-                if definition.name not in change.after:
-                    self._plan(definition, context, change)
+            for definition in named.values():
+                self._plan(definition, context, change, free)
         except BaseException:
             change.undo()
             raise
@@ -74,8 +76,12 @@ class Outlets:
         for each in placed:
             each.outlet.close(deadline)
 
-    def _plan(self, definition: PublisherDef, context: Context, change: Change) -> None:
+    def _plan(
+        self, definition: PublisherDef, context: Context, change: Change, free: list[Placed]
+    ) -> None:
         known = self.live.get(definition.name) or self._called_back(definition.name, change)
+        if known is None and definition.name not in self.counters:
+            known = _renamed(definition, free)
         if known is not None and known.follows(definition):
             change.after[definition.name] = known
             return
@@ -97,22 +103,33 @@ class Outlets:
         return None
 
 
+def _renamed(definition: PublisherDef, free: list[Placed]) -> Placed | None:
+    """Take the outlet that goes to the same URL under a name which is gone; None without one."""
+    for number, placed in enumerate(free):
+        if placed.definition.url == definition.url:
+            return free.pop(number)
+    return None
+
+
 class Change:
     """The way from one set of outlets to the next: `open`, then `commit` or `undo`.
 
     Attributes:
         after: the next set by name.
         stayed: outlets that were to end, and are wanted again.
+        renamed: names that outlets had before `commit`, and those that they have since.
     """
 
     def __init__(self, outlets: Outlets) -> None:
         self.after: dict[str, Placed] = {}
         self.stayed: list[Outlet] = []
+        self.renamed: dict[str, str] = {}
         self._outlets = outlets
         self._fresh: list[Outlet] = []
         self._swaps: dict[str, Publisher] = {}
         self._opened: list[Outlet] = []
         self._swapped: list[tuple[Outlet, Publisher]] = []
+        self._hurry: Callable[[], bool] = never
 
     @property
     def outlets(self) -> Mapping[str, Outlet]:
@@ -130,12 +147,16 @@ class Change:
             self._swaps[name] = publisher
         self.after[name] = Placed(definition, outlet)
 
-    def open(self) -> None:
+    def open(self, hurry: Callable[[], bool] = never) -> None:
         """Open what is new or changed.
+
+        Args:
+            hurry: says whether to wait for no push any more.
 
         Raises:
             ConfigError: one can never work as configured; all is as it was.
         """
+        self._hurry = hurry
         try:
             self._open()
         except BaseException:
@@ -146,8 +167,16 @@ class Change:
         """Let the next set take the place of the one before."""
         outlets = self._outlets
         before, outlets.live = outlets.live, self.after
+        staying = set()
+        for name, placed in self.after.items():
+            outlet = placed.outlet
+            staying.add(outlet)
+            if outlet.name != name:
+                self.renamed[outlet.name] = name
+                outlets.counters[name] = outlets.counters.pop(outlet.name)
+                outlet.name = name
         for name, placed in before.items():
-            if name not in self.after:
+            if placed.outlet not in staying:
                 placed.outlet.leave(time.monotonic() + LEAVE_WITHIN)
                 outlets.leaving[name] = placed
         outlets.leaving = {
@@ -159,7 +188,7 @@ class Change:
     def undo(self) -> None:
         """Close what was opened, and put back what it took the place of."""
         for outlet, publisher in reversed(self._swapped):
-            outlet.put_back(publisher)
+            outlet.put_back(publisher, self._hurry)
         for outlet in self._opened:
             outlet.close(time.monotonic() + END_WITHIN)
         for outlet in self.stayed:
@@ -172,4 +201,4 @@ class Change:
         # Last: only these touch what is at work.
         for name, publisher in self._swaps.items():
             outlet = self.after[name].outlet
-            self._swapped.append((outlet, outlet.swap(publisher)))
+            self._swapped.append((outlet, outlet.swap(publisher, self._hurry)))

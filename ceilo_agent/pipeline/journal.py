@@ -115,7 +115,12 @@ class Journal:
 
     # -- which steps -----------------------------------------------------------------------------
 
-    def adopt(self, steps: Mapping[str, Kept], outlets: Collection[str]) -> None:
+    def adopt(
+        self,
+        steps: Mapping[str, Kept],
+        outlets: Collection[str],
+        renamed: Mapping[str, str] | None = None,
+    ) -> None:
         """Keep the state of these steps from now on, and of no others.
 
         Those that it had go on. Each of the others is given what it knew when it was last here.
@@ -123,6 +128,7 @@ class Journal:
         Args:
             steps: by identity.
             outlets: names of the publishers that there are.
+            renamed: names that some of them had, and those that they have now.
         """
         if self._safe.is_open:
             self._write((), full=True)
@@ -130,14 +136,18 @@ class Journal:
         self._steps = dict(steps)
         self._told = {identity: self._told.get(identity) for identity in steps}
         if self._safe.is_open or self._safe.may_exist():
-            self._safe.attempt(lambda file: self._restore(file, fresh, outlets))
+            self._safe.attempt(lambda file: self._restore(file, fresh, outlets, renamed or {}))
 
     def _restore(
-        self, file: StateFile, fresh: Mapping[str, Kept], outlets: Collection[str]
+        self,
+        file: StateFile,
+        fresh: Mapping[str, Kept],
+        outlets: Collection[str],
+        renamed: Mapping[str, str],
     ) -> None:
         # All is read before any step is told: a damaged file tells nothing.
         known = {identity: file.state(identity) for identity in fresh}
-        rows = [row for row in file.rows() if row.step in fresh]
+        rows = list(file.rows(fresh))
         replay = Replay(fresh, known, self._safe)
         useless = replay.load()
         replay.run(rows, self._remember)
@@ -155,6 +165,8 @@ class Journal:
             for identity in useless:
                 file.forget_dump(identity)
             file.tell(self._moments(), now)
+            for before, after in renamed.items():
+                file.readdress(before, after)
             for name in file.expire(self._steps, outlets, now - KEPT_SECONDS):
                 LOG.info("%s: the state of %s, not in use for 7 days, is deleted", self.path, name)
 

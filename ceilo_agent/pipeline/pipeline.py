@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ceilo_agent.definition.pipeline import PipelineFile
-from ceilo_agent.delivery.outlet import Counters, Outlet
+from ceilo_agent.delivery.outlet import Counters, Outlet, never
 from ceilo_agent.delivery.outlets import Change, Outlets
 from ceilo_agent.pipeline.chain import Chain, build
 from ceilo_agent.pipeline.journal import Journal
@@ -70,8 +70,9 @@ class Pipeline:
         self.journal = None if state is None else Journal(state)
         self._all = Outlets()
         self._lock = threading.Lock()
-        self._first = self._draft(file, context)
-        self._take(self._first)
+        draft = self._draft(file, context)
+        self._first = draft.change
+        self._take(draft)
 
     @property
     def counters(self) -> Mapping[str, Counters]:
@@ -84,8 +85,8 @@ class Pipeline:
         Raises:
             ConfigError: one can never work as configured.
         """
-        self._first.change.open()
-        self._first.change.commit()
+        self._first.open()
+        self._first.commit()
         if self.journal is None:
             return
         with self._lock:
@@ -113,15 +114,22 @@ class Pipeline:
                     made.append(_Made(sink, samples, samples))
             self._hand_on(made)
 
-    def prepare(self, file: PipelineFile, context: Context) -> Draft:
+    def prepare(
+        self, file: PipelineFile, context: Context, hurry: Callable[[], bool] = never
+    ) -> Draft:
         """Make what another file needs and open its publishers; what is at work goes on.
+
+        Args:
+            file: the checked definition.
+            context: where this agent runs.
+            hurry: says whether to wait for nothing any more.
 
         Raises:
             ConfigError: a publisher can never work as configured.
             PluginError: a transformer or publisher cannot be loaded.
         """
         draft = self._draft(file, context)
-        draft.change.open()
+        draft.change.open(hurry)
         return draft
 
     def replace(self, draft: Draft) -> None:
@@ -133,7 +141,7 @@ class Pipeline:
             self._take(draft)
             draft.change.commit()
             if self.journal is not None:
-                self.journal.adopt(self._kept(), self.outlets)
+                self.journal.adopt(self._kept(), self.outlets, draft.change.renamed)
 
     def discard(self, draft: Draft) -> None:
         """Close what was opened for another file."""

@@ -8,6 +8,7 @@ the machine loses power the last transactions may be missing, the rest is whole.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sqlite3
@@ -20,7 +21,7 @@ from typing import Final, NamedTuple
 APPLICATION: Final = 0x63_61_77_6A
 """SQLite's application_id of these files: "cawj"."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 LOCK_SECONDS: Final = 2.0
 """How long another process that holds the file is waited for at the start."""
@@ -30,12 +31,13 @@ WAL_BYTES: Final = 4 << 20
 _MOMENT: Final = struct.Struct(">d")
 
 _SCHEMA: Final = f"""
--- What a step knew after the calls up to upto (dump: the moment that it was told before, and its
--- own bytes), and the last moment that it was told.
+-- The last moment that a step was told. It is written with every call.
 CREATE TABLE state (
-    step TEXT PRIMARY KEY, name TEXT NOT NULL, upto INTEGER NOT NULL, now BLOB,
-    seen REAL NOT NULL, dump BLOB
+    step TEXT PRIMARY KEY, name TEXT NOT NULL, now BLOB, seen REAL NOT NULL
 ) WITHOUT ROWID;
+-- What a step knew after the calls up to upto: the moment that it was told before, and its own
+-- bytes. In a table of its own: SQLite writes a row as a whole.
+CREATE TABLE dump (step TEXT PRIMARY KEY, upto INTEGER NOT NULL, data BLOB);
 -- What steps were given since, in the order of the calls, and the moment they were told before.
 CREATE TABLE journal (
     seq INTEGER PRIMARY KEY, step TEXT NOT NULL, now REAL, samples BLOB NOT NULL
@@ -163,7 +165,9 @@ class StateFile:
     def state(self, step: str) -> State | None:
         """Return what a step knew, None if it was never seen."""
         row = self._db.execute(
-            "SELECT upto, now, dump FROM state WHERE step = ?", (step,)
+            "SELECT coalesce(upto, 0), now, data FROM state LEFT JOIN dump USING (step)"
+            " WHERE step = ?",
+            (step,),
         ).fetchone()
         if row is None:
             return None
@@ -181,15 +185,17 @@ class StateFile:
         """Return the highest number that was given to a call or an output."""
         (number,) = self._db.execute(
             "SELECT max(coalesce((SELECT max(seq) FROM journal), 0),"
-            " coalesce((SELECT max(upto) FROM state), 0),"
+            " coalesce((SELECT max(upto) FROM dump), 0),"
             " coalesce((SELECT max(number) FROM outbox), 0))"
         ).fetchone()
         return int(number)
 
-    def rows(self) -> Iterator[Row]:
-        """Yield every call, in order."""
+    def rows(self, steps: Iterable[str]) -> Iterator[Row]:
+        """Yield every call of these steps, in order."""
         for seq, step, now, samples in self._db.execute(
-            "SELECT seq, step, now, samples FROM journal ORDER BY seq"
+            "SELECT seq, step, now, samples FROM journal"
+            " WHERE step IN (SELECT value FROM json_each(?)) ORDER BY seq",
+            (json.dumps(list(steps)),),
         ):
             yield Row(seq, step, now, _opened(samples, seq, step, now))
 
@@ -216,7 +222,7 @@ class StateFile:
     def tell(self, steps: Iterable[tuple[str, str, float | None]], wall: float) -> None:
         """Note steps (identity, name, last moment told) that are in use at `wall` (UTC seconds)."""
         self._db.executemany(
-            "INSERT INTO state VALUES (?, ?, 0, ?, ?, NULL) ON CONFLICT (step)"
+            "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT (step)"
             " DO UPDATE SET now = excluded.now, seen = excluded.seen",
             [(step, name, _sealed(_packed(now), step), wall) for step, name, now in steps],
         )
@@ -224,19 +230,19 @@ class StateFile:
     def keep(self, step: str, upto: int, now: float | None, dump: bytes) -> None:
         """Put a new dump in the place of the one before."""
         self._db.execute(
-            "UPDATE state SET upto = ?, dump = ? WHERE step = ?",
-            (upto, _sealed(_packed(now) + dump, step, upto), step),
+            "INSERT OR REPLACE INTO dump VALUES (?, ?, ?)",
+            (step, upto, _sealed(_packed(now) + dump, step, upto)),
         )
 
     def forget_dump(self, step: str) -> None:
         """Take a dump away that cannot be loaded."""
-        self._db.execute("UPDATE state SET dump = NULL WHERE step = ?", (step,))
+        self._db.execute("UPDATE dump SET data = NULL WHERE step = ?", (step,))
 
     def forget_rows(self, upto: int) -> None:
         """Delete calls up to a number, except those of steps that no dump has in it."""
         self._db.execute(
             "DELETE FROM journal WHERE seq <= ? AND seq <="
-            " (SELECT upto FROM state WHERE state.step = journal.step)",
+            " (SELECT upto FROM dump WHERE dump.step = journal.step)",
             (upto,),
         )
 
@@ -255,6 +261,7 @@ class StateFile:
         ]
         for step, _ in gone:
             self._db.execute("DELETE FROM state WHERE step = ?", (step,))
+            self._db.execute("DELETE FROM dump WHERE step = ?", (step,))
             self._db.execute("DELETE FROM journal WHERE step = ?", (step,))
         self._db.executemany(
             "DELETE FROM outbox WHERE number = ?",
@@ -274,6 +281,15 @@ class StateFile:
             "INSERT INTO outbox VALUES (?, ?, ?, ?)",
             (number, outlet, made, _sealed(samples, number, outlet)),
         )
+
+    def readdress(self, before: str, after: str) -> None:
+        """Let what waits for one publisher wait for another."""
+        for number, outlet, samples in self.outputs():
+            if outlet == before and samples is not None:
+                self._db.execute(
+                    "UPDATE outbox SET outlet = ?, samples = ? WHERE number = ?",
+                    (after, _sealed(samples, number, after), number),
+                )
 
     def take_out(self, numbers: Iterable[int]) -> None:
         """Delete what a publisher is done with."""

@@ -63,15 +63,20 @@ def lanes(
     Raises:
         PluginError: an inspector or a discovery is not there or cannot be loaded.
     """
-    made = []
-    for namespace in dict.fromkeys(namespaces):
-        inspector = plugins.load(plugins.INSPECTOR, namespace)(context)
-        if not (due := _asked(inspector, sources)):
-            LOG.info("%s: no source asks for its meters", namespace)
-            continue
-        discovery = plugins.load(plugins.DISCOVERY, inspector.discovery)(context)
-        saved = SavedReadings(state / f"readings-{namespace}.msgpack") if state else None
-        made.append(Lane(namespace, context.host, discovery, inspector, due, deliver, saved))
+    made: list[Lane] = []
+    with contextlib.ExitStack() as failing:
+        for namespace in dict.fromkeys(namespaces):
+            inspector = plugins.load(plugins.INSPECTOR, namespace)(context)
+            if not (due := _asked(inspector, sources)):
+                LOG.info("%s: no source asks for its meters", namespace)
+                inspector.close()
+                continue
+            failing.callback(inspector.close)
+            discovery = plugins.load(plugins.DISCOVERY, inspector.discovery)(context)
+            failing.callback(discovery.close)
+            saved = SavedReadings(state / f"readings-{namespace}.msgpack") if state else None
+            made.append(Lane(namespace, context.host, discovery, inspector, due, deliver, saved))
+        failing.pop_all()
     return made
 
 
@@ -183,8 +188,14 @@ class PollingAgent:
                 lane.replace(kept[lane])
             else:
                 self.left[lane.name] = lane
-                threading.Thread(target=self._end, args=(lane,), daemon=True).start()
+                ending = (lane, self._stop(lane))
+                threading.Thread(target=_end, args=ending, daemon=True).start()
         self.lanes = [*kept, *plan.fresh]
+        self._running = {
+            lane: running
+            for lane, running in self._running.items()
+            if lane in kept or running[0].is_alive()
+        }
         for lane in plan.fresh:
             if lane.name in self.left:
                 lane.counters = self.left.pop(lane.name).counters
@@ -216,7 +227,8 @@ class PollingAgent:
         lane.wake()
         return thread
 
-    def _end(self, lane: Lane) -> None:
-        """End a lane that is asked for no more; a stuck call goes on without us."""
-        self._stop(lane).join(STOP_WITHIN)
-        lane.close()
+
+def _end(lane: Lane, thread: threading.Thread) -> None:
+    """End a lane that is asked for no more; a stuck call goes on without us."""
+    thread.join(STOP_WITHIN)
+    lane.close()

@@ -61,3 +61,15 @@ def test_the_options_that_may_change_are_those_of_the_documentation():
         "[polling] namespaces",
         "[polling] interval",
     ]
+
+
+def test_a_file_that_goes_away_or_is_half_written_afterwards_is_no_fault(path):
+    path.write_text("[polling]\nintervall = 5\n")
+    conf = options.parse([str(path)])
+    assert len(options.unknown(conf)) == 1
+    path.write_text("[poll")
+    assert options.unknown(conf) == []
+    path.write_bytes(b"[polling]\ninterval = \xff\n")
+    assert options.unknown(conf) == []
+    path.unlink()
+    assert options.unknown(conf) == []

@@ -242,6 +242,70 @@ def test_what_is_settled_is_delivered_refused_or_dropped_for_want_of_room(store)
     store.hold.set()
 
 
+class Faulty(Store):
+    """A publisher of an author who did not think of faults."""
+
+    def close(self):
+        super().close()
+        raise RuntimeError("it was not there")
+
+
+class Odd(Store):
+    """Takes something in open() and fails after it, with any exception."""
+
+    def open(self):
+        raise KeyError("it is not in the table")
+
+
+def test_one_that_cannot_be_closed_holds_up_no_other(store, caplog):
+    made = opened(Faulty())
+    first = made.swap(store)
+    assert first.closed
+    made.offer([1])
+    close(made)
+    assert store.taken == [1]
+    assert "it was not there" in caplog.text
+
+
+def test_one_that_cannot_be_closed_at_the_end_loses_no_count():
+    away = Faulty()
+    made = opened(away)
+    away.faults = [Retryable("it is away")] * 1000
+    made.offer([1, 2])
+    close(made, 0.3)
+    wait_until(lambda: made.ended and away.closed)
+    assert made.counters.dropped == 2
+    assert adds_up(made)
+
+
+def test_what_an_open_that_failed_took_is_let_go(store):
+    made = opened(store)
+    odd = Odd()
+    with pytest.raises(KeyError):
+        made.swap(odd)
+    assert odd.closed
+    made.offer([1])
+    close(made)
+    assert store.taken == [1], "the one before goes on"
+    first = Odd()
+    with pytest.raises(KeyError):
+        Outlet("store", first).open()
+    assert first.closed
+
+
+def test_a_swap_in_a_hurry_waits_for_no_push(store):
+    made = opened(store)
+    store.hold.clear()
+    made.offer([1])
+    began = time.monotonic()
+    made.swap(Store(), lambda: True)
+    made.put_back(store, lambda: True)
+    assert time.monotonic() - began < 1
+    store.hold.set()
+    close(made)
+    assert adds_up(made)
+
+
 def wait_until(condition, seconds=10.0):
     end = time.monotonic() + seconds
     while not condition():

@@ -89,6 +89,20 @@ def test_what_only_one_may_hold_goes_from_hand_to_hand(changing):
     assert changing.outlets.counters["a"].delivered == 1
 
 
+def test_a_new_name_takes_over_what_only_one_may_hold(changing):
+    first = changing.change(a={"url": "local://"}, b=changing.file("b"))
+    first["a"].offer([sample(1)])
+    changing.plan(c={"url": "local://"}).undo()
+    second = changing.change(c={"url": "local://"}, b=changing.file("b"))
+    second["c"].offer([sample(2)])
+    third = changing.change(a={"url": "local://", "max_age": 7200})
+    assert third["a"] is second["c"] is first["a"]
+    third["a"].offer([sample(3)])
+    changing.close()
+    assert third["a"].name == "a"
+    assert {name: c.delivered for name, c in changing.outlets.counters.items()} == {"a": 3, "b": 0}
+
+
 def test_what_is_gone_delivers_what_waits_and_ends(changing):
     gone = changing.change(a=changing.file("a"))["a"]
     for number in range(100):

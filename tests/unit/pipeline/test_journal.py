@@ -4,6 +4,7 @@
 import random
 import shutil
 import sqlite3
+from time import process_time
 
 import pytest
 
@@ -12,7 +13,7 @@ from ceilo_agent.pipeline import safefile
 from ceilo_agent.pipeline.chain import Chain, Step
 from ceilo_agent.pipeline.journal import Journal
 from ceilo_agent.pipeline.replay import Kept
-from tests.unit.pipeline.windowed import PLAIN, TOTAL, Clock, Totals, sample
+from tests.unit.pipeline.windowed import PLAIN, SIZE, TOTAL, Clock, Totals, sample
 
 STEP = "a-step-1"
 
@@ -307,6 +308,16 @@ def test_an_output_is_kept_until_its_publisher_is_done_with_it(path, tmp_path):
 # -- what goes wrong -----------------------------------------------------------------------------
 
 
+def test_an_output_follows_its_publisher_to_another_name(path, tmp_path):
+    process = Process(path)
+    process.take(sample(0.0))
+    (made,) = process.tick(SIZE)
+    process.journal.adopt({STEP: Kept("totals", process.step)}, ["new"], {"out": "new"})
+    (found,) = process.killed(tmp_path).journal.waiting()
+    assert found.outlet == "new"
+    assert [figures(each) for each in found.samples] == [figures(made)]
+
+
 def test_a_dump_that_cannot_be_loaded_is_set_aside(path, caplog):
     process = Process(path, steps=(STEP, "second"))
     process.take(sample(1))
@@ -463,3 +474,22 @@ def test_nothing_is_written_after_the_end(path):
     process.take(sample(2))
     process.tick(20)
     assert rows(path) == before
+
+
+class Large(Totals):
+    """Remembers much."""
+
+    def dump(self):
+        return bytes(1 << 24)
+
+
+def test_a_batch_costs_nothing_of_what_is_remembered(path):
+    large = Process(path, made=Large)
+    large.take(sample(0.0))
+    began = process_time()
+    large.adopt()
+    dumped = process_time() - began
+    began = process_time()
+    for moment in range(1, 50):
+        large.take(sample(float(moment)))
+    assert process_time() - began < dumped, "50 batches take less than one dump"

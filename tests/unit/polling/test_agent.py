@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lanes of an agent, and how they follow another configuration; the host is a real one."""
 
+import gc
 import time
+import weakref
 
 import pytest
 
 from ceilo_agent.errors import PluginError
+from ceilo_agent.inspection.host.inspector import HostInspector
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.agent import PollingAgent, Selected, lanes
 
@@ -96,6 +99,27 @@ def test_a_cycle_that_does_not_end_is_waited_for_so_long_and_holds_up_nothing(ag
             assert not idle
     with agent.agent.between_cycles(5, lambda: False) as idle:
         assert idle
+
+
+def test_lanes_that_are_gone_are_let_go(agent):
+    gone = weakref.ref(agent.agent.lanes[0])
+    agent.replace(source("s", 1, "power.state"), namespaces=("host",))
+    agent.replace(source("s", 1, UPTIME))
+
+    def let_go():
+        agent.replace(source("s", 1, UPTIME))
+        gc.collect()
+        return gone() is None
+
+    wait_until(let_go)
+
+
+def test_a_namespace_that_is_not_there_leaves_nothing_of_the_others_open(agent, monkeypatch):
+    closed = []
+    monkeypatch.setattr(HostInspector, "close", lambda self: closed.append(self.discovery))
+    with pytest.raises(PluginError):
+        lanes(["host", "hots"], [source("s", 1, UPTIME)], CONTEXT, agent.batches.append)
+    assert len(closed) == 1
 
 
 def wait_until(condition, seconds=10.0):

@@ -201,7 +201,7 @@ def test_a_source_that_stays_keeps_its_moments_and_its_readings(reader, batches)
     with running(lane):
         wait_until(lambda: len(of(batches, "a")) == 2)
         for _ in range(10):
-            lane.replace([due("a", 2, "c"), due("b", 60, "g")])
+            lane.replace([due("a", 2, "c"), due("b", 86400, "g")])
             time.sleep(0.05)
         wait_until(lambda: len(of(batches, "a")) == 4)
     assert len(of(batches, "b")) == 1, "a new one is polled at once, and then at its own moments"
@@ -228,7 +228,7 @@ def test_a_source_with_another_interval_is_polled_when_that_says_so(reader, batc
     lane = lane_of(reader, batches, due("a", 1, "c"))
     with running(lane):
         wait_until(lambda: len(of(batches, "a")) == 2)
-        lane.replace([due("a", 3600, "c"), due("b", 3600, "c")])
+        lane.replace([due("a", 86400, "c"), due("b", 86400, "c")])
         wait_until(lambda: of(batches, "b"))
         count = len(of(batches, "a"))
         time.sleep(1.2)
