@@ -13,7 +13,7 @@ import math
 import re
 from typing import Final
 
-_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,39})")
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9]){0,39})")
 _FLOAT: Final = re.compile(
     r"[-+]?(?=.{1,64}\Z)(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?"
     r"|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)"

@@ -16,6 +16,9 @@ from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Previous, Resource, Samp
 
 VERSION: Final = 1
 
+DEEPEST: Final = 100
+"""Levels of metadata that are kept of what is nested too deeply to be packed."""
+
 _NO_PREVIOUS: Final = {0: UNTRACKED, 1: FIRST}
 
 
@@ -43,12 +46,36 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
+def _clean(value: Any, depth: int = 0) -> Any:
+    """Return what stands for metadata that no bytes hold: larger numbers, broken text, no end."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        try:
+            return float(value)
+        except OverflowError:
+            return None
+    if isinstance(value, Mapping):
+        entries = value.items() if depth < DEEPEST else ()
+        return {_clean(str(key)): _clean(each, depth + 1) for key, each in entries}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(each, depth + 1) for each in value] if depth < DEEPEST else []
+    return value
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
 
 
 def pack(samples: Iterable[Sample]) -> bytes:
-    """Return samples as bytes; what metadata holds beside plain values becomes text."""
+    """Return samples as bytes; what metadata holds beside plain values becomes text.
+
+    Metadata never stops it: what no bytes hold is put as near as can be.
+
+    Raises:
+        OverflowError: a volume of more than 64 bits.
+        UnicodeEncodeError: a name or an id that is no text.
+    """
     meters: dict[Meter, int] = {}
     resources: dict[int, int] = {}
     packed = _Packed(VERSION, [], [], [])
@@ -73,7 +100,14 @@ def pack(samples: Iterable[Sample]) -> bytes:
                 sample.source,
             )
         )
-    return _ENCODER.encode(packed)
+    try:
+        return _ENCODER.encode(packed)
+    except (OverflowError, RecursionError, UnicodeEncodeError):
+        packed.resources = [
+            msgspec.structs.replace(each, metadata=_clean(each.metadata))
+            for each in packed.resources
+        ]
+        return _ENCODER.encode(packed)
 
 
 def unpack(data: bytes) -> list[Sample]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,8 +23,12 @@ Document = dict[str, Any]
 """A sample under the keys of `Expected`."""
 
 _IDENTITY: Final = ("meter", "resource", "at")
+_NEAR: Final = ("volume", "metadata")
+"""What may differ and still be the same."""
 _SHOWN: Final = (*_IDENTITY, "volume", "unit", "type", "sink")
 """Of a sample that nobody expected."""
+_MOST_LIKENED: Final = 200
+"""Samples, expected and come, that are compared to find those of which one thing differs."""
 
 
 class Difference(NamedTuple):
@@ -37,6 +42,13 @@ class Difference(NamedTuple):
 
     expected: Document | None
     got: Document | None
+
+    @property
+    def missing(self) -> bool:
+        """Whether nothing came of what is expected, or not at its time."""
+        if self.expected is None or self.got is None:
+            return self.got is None
+        return bool(self.expected.get("at", self.got["at"]) != self.got["at"])
 
 
 def document(sample: Sample, sink: str, start: float) -> Document:
@@ -68,7 +80,7 @@ def compare(expected: Iterable[Expected], got: Sequence[Document]) -> list[Diffe
         ),
     )
     taken = set(held.values())
-    found = []
+    found, alone = [], []
     for number, each in enumerate(wanted):
         if number in held:
             continue
@@ -77,6 +89,15 @@ def compare(expected: Iterable[Expected], got: Sequence[Document]) -> list[Diffe
             nearest = min(near, key=lambda n: len(_differs(each, got[n])))
             taken.add(nearest)
             found.append(_pair(each, got[nearest]))
+        else:
+            alone.append(each)
+    for each in alone:
+        likely = among.of_meter(each) if len(alone) <= _MOST_LIKENED else ()
+        near = [n for n in islice(likely, _MOST_LIKENED) if n not in taken]
+        like = next((n for n in near if len(_differs(each, got[n])) == 1), None)
+        if like is not None:
+            taken.add(like)
+            found.append(_pair(each, got[like]))
         else:
             found.append(Difference(each, None))
     for number, came in enumerate(got):
@@ -106,8 +127,17 @@ def _same(key: str, wanted: Any, came: Any) -> bool:
     if key == "volume":
         return is_volume(came) and _close(wanted, came)
     if key == "metadata":
-        return all(name in came and came[name] == value for name, value in wanted.items())
+        return all(name in came and _equal(value, came[name]) for name, value in wanted.items())
     return bool(wanted == came)
+
+
+def _equal(wanted: Any, came: Any) -> bool:
+    """Return whether two values of metadata are the same; 1 is not true, as in JSON."""
+    if isinstance(wanted, Mapping) and isinstance(came, Mapping):
+        return wanted.keys() == came.keys() and all(_equal(wanted[k], came[k]) for k in wanted)
+    if isinstance(wanted, list) and isinstance(came, list | tuple):
+        return len(wanted) == len(came) and all(map(_equal, wanted, came))
+    return isinstance(wanted, bool) is isinstance(came, bool) and bool(wanted == came)
 
 
 def _close(wanted: float, came: float) -> bool:
@@ -119,7 +149,8 @@ def _close(wanted: float, came: float) -> bool:
 
 def _pair(wanted: Document, came: Document) -> Difference:
     """Return the difference of two samples that are meant to be the same one."""
-    keys = (*_IDENTITY, *_differs(wanted, came))
+    differs = _differs(wanted, came)
+    keys = [key for key in came if key in _IDENTITY or key in differs]
     shown = {key: came[key] for key in keys}
     if "metadata" in shown:
         wrong = {
@@ -129,7 +160,7 @@ def _pair(wanted: Document, came: Document) -> Difference:
         }
         shown["metadata"] = {n: came["metadata"][n] for n in wrong if n in came["metadata"]}
         wanted = wanted | {"metadata": wrong}
-    return Difference({key: wanted[key] for key in keys}, shown)
+    return Difference({key: wanted[key] for key in keys if key in wanted}, shown)
 
 
 def _order(difference: Difference) -> tuple[float, str, str]:
@@ -139,25 +170,30 @@ def _order(difference: Difference) -> tuple[float, str, str]:
 
 
 class _Index:
-    """Finds samples by what tells which one it is."""
+    """Finds samples by what is compared exactly."""
 
     def __init__(self, got: Sequence[Document]) -> None:
-        self._by_meter: dict[Any, list[int]] = {}
-        self._by_identity: dict[tuple[Any, ...], list[int]] = {}
-        for number, came in enumerate(got):
-            self._by_meter.setdefault(came["meter"], []).append(number)
-            key = tuple(came[name] for name in _IDENTITY)
-            self._by_identity.setdefault(key, []).append(number)
+        self._got = got
+        self._by: dict[tuple[str, ...], dict[tuple[Any, ...], list[int]]] = {}
 
     def candidates(self, wanted: Mapping[str, Any]) -> Sequence[int]:
         """Return those that an expected sample may stand for."""
-        if "resource" in wanted and "at" in wanted:
-            return self.namesakes(wanted)
-        return self._by_meter.get(wanted["meter"], ())
+        return self._with(wanted, tuple(key for key in wanted if key not in _NEAR))
 
     def namesakes(self, wanted: Mapping[str, Any]) -> Sequence[int]:
         """Return those of the same meter, resource and time; none where these are not written."""
-        return self._by_identity.get(tuple(wanted.get(name) for name in _IDENTITY), ())
+        return self._with(wanted, _IDENTITY) if wanted.keys() >= set(_IDENTITY) else ()
+
+    def of_meter(self, wanted: Mapping[str, Any]) -> Sequence[int]:
+        """Return those of the same meter."""
+        return self._with(wanted, ("meter",))
+
+    def _with(self, wanted: Mapping[str, Any], keys: tuple[str, ...]) -> Sequence[int]:
+        if keys not in self._by:
+            found = self._by[keys] = {}
+            for number, came in enumerate(self._got):
+                found.setdefault(tuple(came[key] for key in keys), []).append(number)
+        return self._by[keys].get(tuple(wanted[key] for key in keys), ())
 
 
 def _match(count: int, candidates: Callable[[int], Iterator[int]]) -> dict[int, int]:

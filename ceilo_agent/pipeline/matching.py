@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from ceilo_agent.definition.meters import is_glob
+
 _REMEMBERED: Final = 4096
 """Answers kept; names may come from foreign producers, so that their number has no bound."""
 
@@ -26,8 +28,8 @@ class Matcher:
         self.patterns = tuple(patterns)
         included = [pattern for pattern in self.patterns if not pattern.startswith("!")]
         excluded = [pattern[1:] for pattern in self.patterns if pattern.startswith("!")]
-        self._excluded = _compile(excluded)
-        self._included = _compile(included or ["*"] if excluded else included)
+        self._excluded = _Patterns(excluded)
+        self._included = _Patterns(included or ["*"] if excluded else included)
         self._answers: dict[str, bool] = {}
 
     def __call__(self, name: str) -> bool:
@@ -36,7 +38,7 @@ class Matcher:
         if answer is None:
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
-            answer = self._included.match(name) is not None and self._excluded.match(name) is None
+            answer = self._included.match(name) and not self._excluded.match(name)
             self._answers[name] = answer
         return answer
 
@@ -44,6 +46,14 @@ class Matcher:
         return f"Matcher({', '.join(self.patterns)})"
 
 
-def _compile(patterns: list[str]) -> re.Pattern[str]:
-    """Return one expression for all the globs; without any, one that matches nothing."""
-    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
+class _Patterns:
+    """Names, which cost the same however many they are, and globs, which are tried in turn."""
+
+    def __init__(self, patterns: list[str]) -> None:
+        globs = [pattern for pattern in patterns if is_glob(pattern)]
+        self._names = frozenset(patterns).difference(globs)
+        self._globs = re.compile("|".join(map(fnmatch.translate, globs)) or r"(?!)")
+
+    def match(self, name: str) -> bool:
+        """Return whether one of them matches a name."""
+        return name in self._names or self._globs.match(name) is not None

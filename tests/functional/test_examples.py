@@ -12,7 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
+from ceilo_agent import plugins
 from ceilo_agent.discovery.libvirt.guest import Guest, describe
 from ceilo_agent.errors import ConfigError, Permanent, Retryable
 from ceilo_agent.inspection.libvirt.inspector import LibvirtInspector
@@ -26,6 +28,7 @@ from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Previous, Resource, Samp
 from tests import example_plugin
 from tests.functional import agent
 from tests.pages import blocks
+from tests.unit.pipeline.transformers.kinds import STREAMS, play
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTENDING = ROOT / "doc" / "source" / "extending.rst"
@@ -45,9 +48,11 @@ sinks:
   - name: collector
     transformers:
       - name: scale_volume
-        parameters: {{factor: 1024, meters: ["hardware.memory.*"], unit: B}}
+        parameters: {{factor: 1024, unit: B}}
+        meters: ["hardware.memory.*"]
       - name: scale_volume
-        parameters: {{factor: 0.5, meters: ["power.*"]}}
+        parameters: {{factor: 0.5}}
+        meters: ["power.*"]
     publishers:
       - "udp://127.0.0.1:{port}?max_bytes={max_bytes}"
 """
@@ -106,10 +111,11 @@ def test_the_example_is_found_by_its_entry_points(tmp_path, plugin):
 def test_without_the_example_its_names_are_unknown(tmp_path):
     path = pipeline(tmp_path)
     _, said = check(path, tmp_path, 1)
+    transformers = f"there are {', '.join(plugins.names(TRANSFORMER))}"
     assert said.splitlines() == [
-        f"{path}:12:15: no transformer is named 'scale_volume' (there are none)",
-        f"{path}:14:15: no transformer is named 'scale_volume' (there are none)",
-        f"{path}:17:9: no publisher is named 'udp' (there are console, file, local)",
+        f"{path}:12:15: no transformer is named 'scale_volume' ({transformers})",
+        f"{path}:15:15: no transformer is named 'scale_volume' ({transformers})",
+        f"{path}:19:9: no publisher is named 'udp' (there are console, file, local)",
     ]
 
 
@@ -118,18 +124,18 @@ def test_without_the_example_its_names_are_unknown(tmp_path):
     [
         (
             ("max_bytes", "max_byte"),
-            "17:9: unknown option 'max_byte' (did you mean 'max_bytes'?)",
+            "19:9: unknown option 'max_byte' (did you mean 'max_bytes'?)",
         ),
         (
             ("1400", "14"),
             (
-                "17:9: option 'max_bytes': a whole number from 512 to 65507 was expected, "
+                "19:9: option 'max_bytes': a whole number from 512 to 65507 was expected, "
                 "found the text '14'"
             ),
         ),
-        (("unit", "units"), "13:67: unknown parameter 'units' (did you mean 'unit'?)"),
+        (("unit", "units"), "13:36: unknown parameter 'units' (did you mean 'unit'?)"),
         (("1024", "0"), "13:21: factor: 0 would erase every volume"),
-        (("udp:", "upd:"), "17:9: no publisher is named 'upd' (did you mean 'udp'?)"),
+        (("udp:", "upd:"), "19:9: no publisher is named 'upd' (did you mean 'udp'?)"),
         (
             ("scale_volume", "scale_volumes"),
             "12:15: no transformer is named 'scale_volumes' (did you mean 'scale_volume'?)",
@@ -235,8 +241,8 @@ def sample(volume, previous=UNTRACKED, metadata=None):
 
 def test_scaling_scales_the_reading_before_and_keeps_whole_numbers(classes):
     scale, _ = classes
-    step = scale(scale.Parameters(factor=8, meters=["disk.*"], unit="bit"))
-    whole = 2**63 - 1
+    step = scale(scale.Parameters(factor=8, unit="bit"))
+    whole = 2**61 - 1
     given = [sample(whole, Previous(5.0, whole - 1)), sample(1, FIRST), sample(2)]
     first, second, third = step(given)
     assert (first.volume, first.previous) == (whole * 8, Previous(5.0, (whole - 1) * 8))
@@ -245,6 +251,67 @@ def test_scaling_scales_the_reading_before_and_keeps_whole_numbers(classes):
     assert first.meter is second.meter
     assert first.meter.unit == "bit"
     assert [one.volume for one in given] == [whole, 1, 2]
+    assert list(step.outcome([given[0].meter])) == [first.meter]
+
+
+def test_scaling_lets_out_only_what_64_bits_hold(classes):
+    scale, _ = classes
+    step = scale(scale.Parameters(factor=16))
+    (large,) = step([sample(2**61)])
+    assert (large.volume, type(large.volume)) == (2.0**65, float)
+    assert step([sample(1e308), sample(10**308)]) == []
+    assert step.dropped == {"the result is no finite number": 2}
+    assert step([sample(1, Previous(5.0, 1e308))])[0].previous is FIRST
+
+
+def made_by(steps):
+    """Return what comes out of a transformer that remembers, and of one that is put in its place.
+
+    The second takes up its state at every step.
+    """
+    alone, other = (load(TRANSFORMER, "only_changes") for _ in range(2))
+    parameters = alone.Parameters(repeat=20)
+    once, again = alone(parameters), other(parameters)
+    found = [], []
+    for step in steps:
+        for number, each in enumerate((once, again)):
+            found[number].append(play(each, [step]))
+        state = again.dump()
+        again = other(parameters)
+        again.load(state)
+    return found
+
+
+@pytest.mark.parametrize("how", sorted(STREAMS))
+def test_what_remembers_may_hand_its_state_on_at_every_step(classes, how):
+    once, again = made_by(STREAMS[how])
+    assert once == again
+    assert any(out for (out,) in once)
+
+
+def test_what_remembers_is_bounded_and_refuses_what_is_no_state(classes, monkeypatch):
+    made = load(TRANSFORMER, "only_changes")
+    monkeypatch.setattr(sys.modules[made.__module__], "MOST", 3)
+    step = made(made.Parameters(repeat=10))
+    samples = [
+        replace(sample(1), resource=Resource(f"vm-{n}", None, None, "instance", {}), time=float(n))
+        for n in range(5)
+    ]
+    assert len(step(samples)) == 5
+    assert step(samples[2:]) == []
+    assert len(step(samples[:1])) == 1, "it was forgotten"
+    step.tick(1000.0)
+    assert step.dump() == step_state(made, 1000.0)
+    for junk in (b"", b"{}", b"\xc0"):
+        with pytest.raises(ValueError, match="no values"):
+            step.load(junk)
+
+
+def step_state(made, now):
+    """Return the state of one that got nothing but a tick."""
+    empty = made(made.Parameters())
+    empty.tick(now)
+    return empty.dump()
 
 
 def udp(classes, url, **options):
@@ -297,8 +364,8 @@ def test_a_plugin_that_cannot_be_imported_is_named(tmp_path, broken, config):
     reason = "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"
     expected = [
         f"{path}:12:15: the transformer 'scale_volume' (ceilo_broken:Scale) {reason}",
-        f"{path}:14:15: the transformer 'scale_volume' (ceilo_broken:Scale) {reason}",
-        f"{path}:17:9: the publisher 'udp' (ceilo_broken:Udp) {reason}",
+        f"{path}:15:15: the transformer 'scale_volume' (ceilo_broken:Scale) {reason}",
+        f"{path}:19:9: the publisher 'udp' (ceilo_broken:Udp) {reason}",
     ]
     assert check(path, broken, 1)[1].splitlines() == expected
     daemon = agent.run(

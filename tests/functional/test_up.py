@@ -77,6 +77,24 @@ def test_up_draws_a_table_on_a_terminal_and_ends_on_ctrl_c(tmp_path):
     assert b"Ctrl-C" in shown
 
 
+def test_what_is_stored_is_what_the_store_took_and_the_hint_finds_it(tmp_path):
+    config = configuration(tmp_path)
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(
+        "sources: [{name: s, interval: 60, meters: [hardware.cpu.load.*], sinks: [t]}]\n"
+        f"sinks: [{{name: t, publishers: ['local://', 'file://{tmp_path}/samples.json']}}]\n"
+    )
+    done = agent.run("up", "--for", "3s", "--interval", "1", "--pipeline", pipeline, config=config)
+    said = done.stdout.splitlines()[-1]
+    written = len((tmp_path / "samples.json").read_text().splitlines())
+    assert said == (
+        f"{written} samples stored; look at them with: ceilo-agent --config-file {config} query"
+    )
+    assert written > 0
+    found = agent.run("query", "*", "--output", "json", config=config).stdout
+    assert len(json.loads(found)) == written
+
+
 def test_no_sample_stored_is_exit_1(tmp_path):
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(

@@ -59,7 +59,7 @@ def test_counts_in_the_singular(run):
         "sources: [{name: a, meters: [cpu], sinks: [s]}]\nsinks: [{name: s, publishers: [local]}]\n"
     )
     assert run("config", "check", "one.yaml")[1] == (
-        "one.yaml: 1 source, 1 sink, 1 meter, no faults\n"
+        "one.yaml: 1 source, 1 sink, 1 meter, no faults, 1 warning\n"
     )
 
 
@@ -104,7 +104,7 @@ def test_warning_is_no_fault(run):
     code, out, err = run("config", "check", "fine.yaml")
     assert code == 0
     assert err == "fine.yaml:7:14: warning: no sink uses the publisher 'spare'\n"
-    assert out.endswith("no faults\n")
+    assert out.endswith("no faults, 1 warning\n")
     (warning,) = json.loads(run("config", "check", "fine.yaml", "--output", "json")[1])
     assert warning["severity"] == "warning"
 

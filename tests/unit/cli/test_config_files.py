@@ -121,7 +121,7 @@ def test_warnings_are_told_in_the_words_of_the_documentation(run):
     _, *said = page["faulty-warnings-output"].splitlines()
     code, out, err = run("config", "check", "pipeline.yaml")
     assert (code, err.splitlines()) == (0, said)
-    assert out.endswith(" meters, no faults\n")
+    assert out.endswith(f" meters, no faults, {len(said)} warnings\n")
 
 
 def test_the_documented_keys_are_those_of_the_json(run):
@@ -142,6 +142,21 @@ def test_graph(run):
     assert out.endswith("[!1] pipeline.yaml:1:1: no source has an interval: nothing is polled\n")
 
 
+def test_graph_is_as_wide_as_the_environment_says(run, monkeypatch):
+    text = PIPELINE.replace("meter_source", "a-source-of-a-name-of-" + "m" * 40)
+    Path("wide.yaml").write_text(text)
+    assert "◀──" in run("config", "graph", "wide.yaml")[1]
+    monkeypatch.setenv("COLUMNS", "30")
+    code, out, _ = run("config", "graph", "wide.yaml")
+    assert code == 0
+    assert "◀" not in out
+    assert "→ meter_sink" in out
+    assert max(map(len, out.partition("\n[!")[0].splitlines())) <= 30
+    for odd in ("", "0", "wide", "²"):
+        monkeypatch.setenv("COLUMNS", odd)
+        assert "◀──" in run("config", "graph", "wide.yaml")[1]
+
+
 def test_graph_where_the_terminal_has_no_boxes(run):
     Path("wide.yaml").write_text(PIPELINE.replace("meter_source", "名前"), "utf-8")
     code, out, _ = run("config", "graph", "wide.yaml", charset="ascii")
@@ -152,13 +167,13 @@ def test_graph_where_the_terminal_has_no_boxes(run):
 
 
 def test_graph_of_both_files_in_force(run):
-    code, out, _ = run("--config-file", "agent.conf", "config", "graph", "--format", "mermaid")
+    code, out, _ = run("--config-file", "agent.conf", "config", "graph", "--output", "mermaid")
     assert code == 0
     assert out.splitlines() == [
         "flowchart LR",
         '  source1(["some_pollsters<br/>every 300 s<br/>2 meters"])',
         '  sink1{{"meter_sink"}}',
-        '  publisher1[("console<br/>console://")]',
+        '  publisher1[("console://")]',
         "  source1 --> sink1",
         "  sink1 --> publisher1",
     ]
@@ -185,7 +200,8 @@ def test_schema(run):
     made = json.load(io.StringIO(out))
     jsonschema.Draft202012Validator.check_schema(made)
     assert "cpu" in out
-    assert "rate_of_change" in made["$defs"]["transformer"]["properties"]["name"]["enum"]
+    names = made["$defs"]["transformer"]["properties"]["name"]["oneOf"]
+    assert "rate_of_change" in {each["const"] for each in names}
     assert made["required"] == ["sources", "sinks"]
     made = json.loads(run("config", "schema", "--role", "polling")[1])
     assert made["required"] == ["sources"]

@@ -41,17 +41,113 @@ def test_the_file_goes_to_standard_output_and_the_report_to_standard_error(run):
         0,
         FINE,
         (
+            "Done:\n"
             "old.yaml:2:34: 'counters' is called 'meters' now\n"
             "old.yaml:4:32: 'nowhere://' is 'local://' now: "
             "this version has no publisher 'nowhere'\n"
+            "\n"
+            "0 to decide, 0 changed meaning, 2 done\n"
         ),
     )
 
 
-def test_what_must_be_decided_by_hand_is_an_error_in_the_outcome(run):
+def test_a_publisher_that_is_not_there_is_told_of_once_and_first(run):
     code, out, err = run("old.yaml")
     assert (code, out) == (1, FINE.replace("local", "nowhere"))
-    assert err.splitlines()[-1].startswith("stdout:4:32: error: no publisher is named 'nowhere'")
+    assert err.splitlines() == [
+        "To be decided by hand:",
+        (
+            "old.yaml:4:32: this version has no publisher 'nowhere' "
+            "('--publisher URL' puts another in its place)"
+        ),
+        "",
+        "Done:",
+        "old.yaml:2:34: 'counters' is called 'meters' now",
+        "",
+        "1 to decide, 0 changed meaning, 1 done",
+    ]
+
+
+def test_other_mistakes_are_to_be_decided_by_hand_too(run):
+    Path("old.yaml").write_text(OLD.replace("[store]", "[stor]").replace("nowhere", "local"))
+    code, _, err = run("old.yaml")
+    assert code == 1
+    heading, first, *_ = err.splitlines()
+    assert heading == "To be decided by hand:"
+    assert first.startswith("stdout:2:57: error: dangling sink 'stor'")
+
+
+def test_a_file_that_polls_nothing_is_to_be_decided_and_loads(run):
+    Path("old.yaml").write_text(FINE.replace("interval: 60, ", ""))
+    code, _, err = run("old.yaml")
+    assert code == 0
+    assert err.splitlines() == [
+        "old.yaml: needs no change",
+        "To be decided by hand:",
+        (
+            "old.yaml:1:1: no source has an interval: nothing is polled (since Ceilometer 8 a "
+            "polling.yaml says what is: '--polling FILE' joins the two)"
+        ),
+        "",
+        "1 to decide, 0 changed meaning, 0 done",
+    ]
+
+
+def test_of_a_source_that_goes_nothing_else_is_told(run):
+    gone = (
+        "  - {name: cloud, interval: '600', meters: [volume.size, image.size, instance], "
+        "sinks: store}\n"
+    )
+    Path("old.yaml").write_text(FINE.replace("sinks:\n", gone + "sinks:\n"))
+    code, out, err = run("old.yaml")
+    assert (code, out) == (0, FINE)
+    assert err.splitlines() == [
+        "Changed meaning:",
+        (
+            "old.yaml:3:5: source 'cloud' removed: this agent has none of its meters "
+            "('volume.size': it comes from an OpenStack API, which this agent does not poll; "
+            "'instance': power.state tells which guests there are)"
+        ),
+        "",
+        "0 to decide, 1 changed meaning, 0 done",
+    ]
+
+
+POLLING = "sources:\n  - {name: guests, interval: 60, meters: [cpu]}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["polling.yaml"],
+            (
+                "polling.yaml: it has no sinks: it is a polling.yaml, and no pipeline.yaml "
+                "('config migrate PIPELINE --polling polling.yaml', with the pipeline.yaml "
+                "beside it)"
+            ),
+        ),
+        (
+            ["polling.yaml", "--polling", "fine.yaml"],
+            (
+                "polling.yaml: it has no sinks: it is a polling.yaml, and no pipeline.yaml "
+                "(the other way round: 'config migrate fine.yaml --polling polling.yaml')"
+            ),
+        ),
+        (
+            ["fine.yaml", "--polling", "old.yaml"],
+            (
+                "old.yaml: it has sinks: it is a pipeline.yaml, and no polling.yaml "
+                "('--polling' names the polling.yaml)"
+            ),
+        ),
+    ],
+)
+def test_a_file_in_the_place_of_another_is_wrong_use(run, words, said):
+    Path("polling.yaml").write_text(POLLING)
+    with pytest.raises(click.ClickException) as refused:
+        run(*words)
+    assert refused.value.message == said
 
 
 def test_a_file_that_needs_no_change(run):
@@ -62,7 +158,7 @@ def test_output(run):
     code, out, err = run("old.yaml", "--output", "new.yaml")
     assert (code, out) == (1, "")
     assert Path("new.yaml").read_text() == FINE.replace("local", "nowhere")
-    assert "\nnew.yaml:4:32: error: no publisher is named 'nowhere'" in err
+    assert "1 to decide" in err
     assert {path.name for path in Path().iterdir()} == {"fine.yaml", "new.yaml", "old.yaml"}
 
 
@@ -135,7 +231,11 @@ def test_a_password_is_not_shown(run):
 
 def test_wrong_use_is_exit_code_2(tmp_path):
     command = [sys.executable, "-c", "from ceilo_agent.cli.main import run; run()"]
-    for words in (["none.yaml"], [], ["a.yaml", "--publisher", "rpc"], ["a.yaml", "--polling"]):
+    tmp_path.joinpath("polling.yaml").write_text(POLLING)
+    for words in (
+        ["none.yaml"], [], ["a.yaml", "--publisher", "rpc"], ["a.yaml", "--polling"],
+        ["polling.yaml"],
+    ):  # fmt: skip
         done = subprocess.run(
             [*command, "config", "migrate", *words], capture_output=True, check=False, cwd=tmp_path
         )

@@ -57,8 +57,10 @@ def test_a_failure_is_shown_as_a_diff(run):
         "pipeline.yaml:9:5: failed: what goes in does not come out",
         "  - expected {meter: cpu, resource: vm-1, at: 60, volume: 2}",
         "  + got      {meter: cpu, resource: vm-1, at: 60, volume: 1}",
+        "  missing:",
         "  - expected {meter: cpu_util}",
-        "  dropped: 1 given: no source takes the meter 'mem'",
+        "  error: line 12: no source takes the meter 'mem'",
+        "  hint: no catalogue has the given meter 'mem' (did you mean 'memory'?)",
         "1 passed, 1 failed",
     ]
 
@@ -83,6 +85,7 @@ def test_json(run):
         "failures": [],
         "dropped": [],
         "hints": [],
+        "notes": [],
     }
     assert failed["passed"] is False
     same = {"meter": "cpu", "resource": "vm-1", "at": 60}
@@ -90,7 +93,7 @@ def test_json(run):
         {"expected": {**same, "volume": 2}, "got": {**same, "volume": 1}},
         {"expected": {"meter": "cpu_util"}, "got": None},
     ]
-    assert failed["dropped"] == ["1 given: no source takes the meter 'mem'"]
+    assert failed["failures"] == ["line 12: no source takes the meter 'mem'"]
 
 
 def test_the_tests_beside_run_too(run):
@@ -133,7 +136,28 @@ def test_many_differences_are_cut_off(run):
     )
     lines = run("pipeline.yaml")[1].splitlines()
     assert sum("- expected" in line for line in lines) == MOST_SHOWN
-    assert lines[-2:] == ["  ... and 4 more", "0 passed, 1 failed"]
+    assert lines[-2:] == ["  ... and 3 more", "0 passed, 1 failed"]
+
+
+def test_samples_of_which_one_thing_differs_stand_together(run):
+    Path("pipeline.yaml").write_text(
+        f"{HEAD}tests:\n  - name: t\n    given:\n"
+        "      - {meter: cpu, resource: vm-1, at: 60, volume: 1}\n"
+        "      - {meter: cpu, resource: vm-3, at: 60, volume: 3}\n"
+        "    expect:\n"
+        "      - {meter: cpu, resource: vm-9, at: 5, volume: 9}\n"
+        "      - {meter: cpu, resource: vm-2, at: 60, volume: 1}\n"
+    )
+    more = "unit: ns, type: cumulative, sink: store"
+    assert run("pipeline.yaml")[1].splitlines()[1:] == [
+        "  - expected {meter: cpu, resource: vm-2, at: 60}",
+        "  + got      {meter: cpu, resource: vm-1, at: 60}",
+        "  missing:",
+        "  - expected {meter: cpu, resource: vm-9, at: 5, volume: 9}",
+        "  unexpected:",
+        f"  + got      {{meter: cpu, resource: vm-3, at: 60, volume: 3, {more}}}",
+        "0 passed, 1 failed",
+    ]
 
 
 def test_the_file_in_force(run, tmp_path):

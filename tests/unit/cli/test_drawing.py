@@ -62,7 +62,7 @@ def test_ascii_is_the_same_in_other_characters():
     found = drawing(SMALL, ASCII)
     assert found.isascii()
     assert found == drawing(SMALL).translate(
-        {ord(box): plain for box, plain in zip("".join(BOX), "".join(ASCII), strict=True)}
+        {ord(box): plain for box, plain in zip(BOX, ASCII, strict=True)}
     )
 
 
@@ -110,6 +110,74 @@ def test_every_edge_can_be_followed_and_no_other(sources, sinks):
     text = drawing(Graph(tuple(nodes), tuple(edges), ()))
     assert reached(text) == sorted((names[edge.start], names[edge.end]) for edge in edges)
     assert max(map(cell_len, text.splitlines())) <= 80
+
+
+def test_where_it_does_not_fit_a_list_says_the_same():
+    assert (
+        drawing(SMALL, width=45)
+        == """\
+sources
+  guests (every 60 s, 2 meters) → store
+  host [!1] (every 5 s, 1 meter) → store,
+      screen
+
+sinks
+  store
+    1. rate [!2]: meters: cpu; keeps the
+        original
+    → local
+  screen → local, console
+
+publishers
+  local (local://)
+  console (console://)
+
+[!1] p.yaml:3:5: one
+[!2] p.yaml:8:9: two (a hint)
+"""
+    )
+    assert drawing(SMALL, ASCII, 45) == drawing(SMALL, width=45).replace("→", "->")
+
+
+def long(*names):
+    nodes = [Node("source1", Kind.SOURCE, "guests", ("every 60 s",))]
+    nodes += [Node(f"sink{n}", Kind.SINK, name) for n, name in enumerate(names)]
+    edges = tuple(Edge("source1", f"sink{n}") for n in range(len(names)))
+    return Graph(tuple(nodes), edges, ())
+
+
+@pytest.mark.parametrize("style", [BOX, ASCII])
+def test_long_names_are_shortened_before_a_list_is_drawn(style):
+    one, other = ("/var/log/" + "a" * 60 + f"/samples-{n}.json" for n in (1, 2))
+    text = drawing(long(one, other), style, 60)
+    assert max(map(cell_len, text.splitlines())) <= 60
+    assert f"{style.more}" in text
+    assert text.count("-1.json") == text.count("-2.json") == 1
+    assert style.joint in text
+    assert one in drawing(long(one, other), style)
+
+
+def test_names_that_would_look_alike_are_not_shortened():
+    one, other = ("/var/log/" + "a" * 20 + letter + "b" * 40 for letter in "xy")
+    text = drawing(long(one, other), width=60)
+    assert BOX.joint not in text
+    assert text.replace("\n", "").replace(" ", "").count(one) == 2
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 150])
+def test_no_line_is_wider_than_the_paper(width):
+    nodes = [Node(f"source{n}", Kind.SOURCE, f"in-{n}", ("every 60 s", "3")) for n in range(10)]
+    nodes += [Node(f"sink{n}", Kind.SINK, f"sink-{n}") for n in range(6)]
+    nodes += [
+        Node(f"sink{n}_step1", Kind.STEP, "filter", (f"expr: volume > {n} and " * 4,))
+        for n in range(6)
+    ]
+    nodes += [Node(f"publisher{n}", Kind.PUBLISHER, "file:///var/" * n) for n in range(1, 7)]
+    edges = [Edge(f"source{a}", f"sink{b}") for a in range(10) for b in range(6)]
+    edges += [Edge(f"sink{b}", f"sink{b}_step1") for b in range(6)]
+    edges += [Edge(f"sink{b}_step1", f"publisher{c}") for b in range(6) for c in range(1, 7)]
+    text = drawing(Graph(tuple(nodes), tuple(edges), ()), width=width)
+    assert max(map(cell_len, text.splitlines())) <= width
 
 
 def test_each_thing_stands_once():

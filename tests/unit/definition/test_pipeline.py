@@ -2,12 +2,13 @@
 """Files that load, what they load as, and what is told of them beside faults."""
 
 import hashlib
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ceilo_agent.definition.pipeline import load, unknown_meters
+from ceilo_agent.definition.pipeline import Role, load, unknown_meters
 from ceilo_agent.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[3] / "etc" / "pipeline.yaml"
@@ -83,6 +84,7 @@ def test_mitaka_file(write):
 
 
 def test_sinks(write):
+    """Ceilometer: transformers a list or null, parameters may be null. Here too."""
     plain, probing = load(write(MITAKA.replace("verify=no", "verify=false"))).sinks
     assert plain.transformers == ()
     assert plain.position == (16, 7)
@@ -98,6 +100,7 @@ def test_sinks(write):
 
 
 def test_publishers(write):
+    """Ceilometer: a publisher is a URL or a bare name. Here too."""
     plain, probing = load(write(MITAKA.replace("verify=no", "verify=false"))).sinks
     (console,) = plain.publishers
     again, sender = probing.publishers
@@ -198,6 +201,85 @@ def test_shipped_file():
     assert [source.name for source in found.sources] == ["guests", "host"]
     assert {source.interval for source in found.sources} == {60}
     assert {p.scheme for sink in found.sinks for p in sink.publishers} == {"local"}
+
+
+# -- What Ceilometer made of such a file ---------------------------------------------------------
+
+
+def test_without_an_interval_nothing_is_polled(write):
+    """Ceilometer: 600 seconds where the interval was left out. Here: it only takes what comes."""
+    found = load(write(small().replace("interval: 60, ", "")))
+    assert found.sources[0].interval is None
+    assert [warning.what for warning in found.warnings] == [
+        "no source has an interval: nothing is polled"
+    ]
+
+
+NOTHING = "a mapping with sources and sinks was expected, found nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        ("# all of it is a comment\n", "the file is empty"),
+        ("---\n", NOTHING),
+        ("~\n", NOTHING),
+    ],
+)
+@pytest.mark.parametrize("role", Role)
+def test_an_empty_file_is_an_error_in_words(write, text, what, role):
+    """Ceilometer: TypeError, as there was nothing to look names up in."""
+    with pytest.raises(ConfigError) as refused:
+        load(write(text), role)
+    assert [fault.what for fault in refused.value.faults] == [what]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_file_that_is_missing_is_an_error_in_words(tmp_path, role):
+    """Ceilometer: without polling.yaml a default was read that is not there: a traceback."""
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "polling.yaml", role)
+    assert [str(fault) for fault in refused.value.faults] == [
+        f"{tmp_path}/polling.yaml: no such file"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "right"),
+    [
+        ("'*.bytes', '!disk.*'", True),
+        ("cpu, '*.bytes'", True),
+        ("cpu, 'disk.*'", True),
+        ("'!cpu', '!disk.*'", True),
+        ("'*', '!disk.*'", True),
+        ("'disk.*', '!disk.device.read.*'", False),
+        ("'*', 'disk.*'", False),
+        ("cpu, '!disk.*'", False),
+    ],
+)
+def test_the_first_character_says_what_a_pattern_is(write, patterns, right):
+    """Ceilometer: `disk.*` counted as included, `*.bytes` as a wildcard. Here too."""
+    path = write(small().replace("[cpu]", f"[{patterns}]"))
+    if right:
+        assert len(load(path).sources[0].meters) == 2
+    else:
+        with pytest.raises(ConfigError):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    "line", [b"# never read\n", b"- {name: a, interval: 60, meters: [cpu], sinks: [s]}\n", b"x"]
+)
+def test_a_file_of_ten_megabytes_is_refused_at_once(tmp_path, line):
+    path = tmp_path / "pipeline.yaml"
+    path.write_bytes(b"sources:\n" + line * (10_000_000 // len(line)))
+    begun = time.process_time()
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert [str(fault) for fault in refused.value.faults] == [f"{path}: larger than 1 MiB"]
+    assert time.process_time() - begun < 1
 
 
 # -- What must not be shown ----------------------------------------------------------------------

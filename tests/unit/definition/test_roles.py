@@ -58,6 +58,7 @@ def told(path, role):
 
 
 def test_ceilometers_polling_yaml_is_for_polling_only(write):
+    """Ceilometer since 8.0: polling.yaml has the sources that are polled. Here too."""
     path = write(POLLING)
     found = load(path, Role.POLLING)
     assert [(s.name, s.interval, s.sinks) for s in found.sources] == [
@@ -84,6 +85,7 @@ def test_ceilometers_pipeline_yaml_is_for_notification(write):
 
 
 def test_one_file_serves_every_role(write):
+    """Ceilometer (Mitaka): one file drove polling, by its sources, and processing. Here too."""
     path = write(SHARED)
     for role in Role:
         assert told(path, role) == []

@@ -157,11 +157,11 @@ WRONG = {
     "an unknown scheme": (small(sink={"publishers": ["gnoki://"]}), "$.sinks[0].publishers[0]"),
     "an option of the wrong type": (
         small(sink={"publishers": [{"url": "local://", "max_age": "soon"}]}),
-        "$.sinks[0].publishers[0]",
+        "$.sinks[0].publishers[0].max_age",
     ),
     "an option below its bound": (
         small(publishers={"a": {"url": "local", "max_age": 1}}),
-        "$.publishers.a",
+        "$.publishers.a.max_age",
     ),
     "an unknown option": (
         small(publishers={"a": {"url": "local://x", "max_agee": 100}}),
@@ -195,6 +195,31 @@ WRONG = {
         step("probe", parameters={"size": 3, "target": {"nam": "x"}}),
         "$.sinks[0].transformers[0].parameters.target",
     ),
+    "an unknown parameter in one that may be left out": (
+        step("rate_of_change", parameters={"target": {"nam": "x"}}),
+        "$.sinks[0].transformers[0].parameters.target",
+    ),
+    "a wrong value deep inside what may be left out": (
+        step("rate_of_change", parameters={"target": {"map_to": {"name": ["x"]}}}),
+        "$.sinks[0].transformers[0].parameters.target.map_to.name",
+    ),
+    "a wrong item of a list that may be left out": (
+        step("aggregator", parameters={"retention_time": 60, "group_by": [["x"]]}),
+        "$.sinks[0].transformers[0].parameters.group_by[0]",
+    ),
+    "nothing where there must be something": (
+        step("arithmetic", parameters={"target": None}),
+        "$.sinks[0].transformers[0].parameters.target",
+    ),
+    "no list of a step's meters": (
+        step("bare", meters="cpu"),
+        "$.sinks[0].transformers[0].meters",
+    ),
+    "an empty name among a step's meters": (
+        step("bare", meters=[""]),
+        "$.sinks[0].transformers[0].meters[0]",
+    ),
+    "nothing for a source's meters": (small(source={"meters": None}), "$.sources[0].meters"),
     "a parameter of another transformer": (
         step("bare", parameters={"size": 3}),
         "$.sinks[0].transformers[0].parameters",
@@ -365,6 +390,28 @@ def test_descriptions_and_defaults_are_there(outer):
     assert (properties["scale"]["description"], properties["scale"]["default"]) == ("how much", 1.5)
     assert properties["inner"]["description"] == "within"
     assert {"description": "a word", "type": "string"} in properties["scale"]["anyOf"]
+
+
+def test_what_an_editor_shows_of_names():
+    made = schema(known())["$defs"]
+    names = {each["const"]: each for each in made["transformer"]["properties"]["name"]["oneOf"]}
+    filtering = "Lets samples through for which a condition holds; to leave others out is no fault."
+    assert names["filter"]["description"] == filtering
+    assert all(each["description"].endswith(".") for each in names.values())
+    described = {
+        each["if"]["properties"]["name"]["const"]: each["then"]["properties"]["parameters"]
+        for each in made["transformer"]["allOf"]
+    }
+    assert described["filter"]["description"] == filtering
+    assert made["transformer"]["properties"]["parameters"]["description"]
+    urls = made["publisher_url"]["allOf"]
+    (console,) = (each for each in urls if "console" in each["if"]["pattern"])
+    assert console["then"]["description"].endswith(".")
+
+
+def test_what_is_wrong_inside_is_told_once_and_there():
+    document = step("rate_of_change", parameters={"target": {"max": 5, "scael": 2}})
+    assert told(document) == ["$.sinks[0].transformers[0].parameters.target"]
 
 
 def test_a_plugin_that_cannot_be_used_is_left_out_and_told():

@@ -90,6 +90,41 @@ def test_metadata_that_is_no_plain_value_becomes_text():
     assert sample.resource.metadata == {"a": "(1+2j)"}
 
 
+def nested(levels):
+    made = {}
+    for _ in range(levels):
+        made = {"a": made}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (2**64, 2.0**64),
+        (10**400, None),
+        ("a\ud800", "a\\ud800"),
+        ({"\ud800": [1, (2**70,)]}, {"\\ud800": [1, [2.0**70]]}),
+    ],
+)
+def test_metadata_that_no_bytes_hold_is_put_as_near_as_can_be(value, kept):
+    """One such sample of a foreign producer must not keep the others from the journal."""
+    odd = Resource("odd", None, None, "instance", {"a": value, "b": True})
+    plain = Resource("plain", None, None, "instance", {"a": 2**64 - 1})
+    found = unpack(pack([Sample(METER, resource, 0.0, 1) for resource in (odd, plain)]))
+    assert [sample.resource.metadata for sample in found] == [
+        {"a": kept, "b": True},
+        {"a": 2**64 - 1},
+    ]
+
+
+def test_metadata_that_is_nested_without_end_is_cut():
+    for metadata in (nested(5000), endless := {}):
+        endless["a"] = endless
+        odd = Resource("odd", None, None, "instance", metadata)
+        (sample,) = unpack(pack([Sample(METER, odd, 0.0, 1)]))
+        assert sample.resource.metadata["a"]["a"]["a"]
+
+
 @pytest.mark.parametrize("cut", [0, 1, 5, -1])
 def test_bytes_that_are_no_samples_are_a_value_error(cut):
     data = pack([Sample(METER, Resource("r", None, None, "instance", {}), 0.0, 1)])

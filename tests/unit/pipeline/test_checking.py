@@ -138,17 +138,42 @@ def test_a_transformer_says_that_it_never_matches(found):
 
 def test_a_later_step_gets_what_an_earlier_one_makes(found):
     made = "maker, parameters: {name: made}"
-    assert found(chain(made, "picky, meters: [made]")) == [
+    assert found(chain(made, "picky, meters: [made]", meters="[cpu]")) == [
         "6:9: the transformer 'picky' never has anything to do: it gets 1"
     ]
-    assert found(chain(made, "maker, meters: [cpu]")) == [
+    assert found(chain(made, "maker, meters: [cpu]", meters="[cpu]")) == [
         "6:32: no meter that reaches this step matches 'cpu'"
     ], "the original is gone"
 
 
-@pytest.mark.parametrize("key", ["keep_original: true", "meters: [memory]"])
+@pytest.mark.parametrize("key", ["meters: [cpu], keep_original: true", "meters: [memory]"])
 def test_originals_that_stay_or_pass_by_reach_the_next_step(found, key):
     assert found(chain(f"maker, {key}, parameters: {{name: made}}", "maker, meters: [cpu]")) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("rate_of_change, parameters: {target: {name: cpu_util}}", "cpu, memory"),
+        ("rate_of_change, meters: [cpu], parameters: {target: {name: cpu_util}}", ""),
+        ("rate_of_change, parameters: {source: {unit: ns}, target: {name: cpu_util}}", ""),
+        ("relabel, parameters: {map_from: cpu|memory, map_to: used}", "cpu, memory"),
+        ("aggregator, parameters: {retention_time: 60, target: {name: mean}}", "cpu, memory"),
+        ("arithmetic, parameters: {target: {name: x, expr: $(cpu) / $(memory)}}", ""),
+        ("filter, parameters: {expr: volume > 0}", ""),
+    ],
+)
+def test_meters_of_one_resource_that_get_one_name(found, step, told):
+    said = (
+        f"5:9: the transformer '{step.partition(',')[0]}' gives {told} one name, and they have the "
+        "same resources: their values mix (choose one of them with 'meters')"
+    )
+    assert found(chain(step)) == ([said] if told else [])
+
+
+def test_one_name_for_meters_of_different_resources_is_right(found):
+    step = "relabel, parameters: {name: size}"
+    assert found(chain(step, meters="[memory, disk.device.capacity]")) == []
 
 
 def test_the_chain_goes_on_past_a_step_that_gets_nothing(found):
@@ -215,6 +240,94 @@ def test_shipped_transformers(found):
 def test_an_aggregate_over_hosts(found, group_by, warnings):
     step = f"aggregator, parameters: {{group_by: [{group_by}], retention_time: 60}}"
     assert len(found(chain(step), Role.NOTIFICATION)) == warnings
+
+
+# -- what a source polls and a step makes --------------------------------------------------------
+
+RATES = (
+    "rate_of_change, keep_original: true, parameters: {source: {map_from: {name: '(.+)'}}, "
+    "target: {map_to: {name: '\\1.rate'}, unit: B/s}}"
+)
+BOTH = "[disk.device.read.bytes, disk.device.read.bytes.rate]"
+TWICE = (
+    "makes disk.device.read.bytes.rate, which the source 'a' polls too: it comes twice "
+    "(leave the step out, or exclude the meters with '!')"
+)
+
+
+def test_a_meter_that_is_polled_and_made_comes_twice(found):
+    only = RATES.replace("keep", "meters: [disk.device.read.bytes], keep")
+    assert found(chain(only, meters=BOTH)) == [f"5:9: {TWICE}"]
+    assert found(chain(only.replace("keep_original: true, ", ""), meters=BOTH)) == [f"5:9: {TWICE}"]
+    assert found(chain(RATES, meters=BOTH)) == [f"5:9: {TWICE}"]
+    assert found(chain(only, meters="['disk.device.read.b*']")) == [f"5:9: {TWICE}"]
+
+
+def test_a_polled_meter_whose_name_a_map_leaves_alone_comes_twice(found):
+    step = RATES.replace("(.+)", r"(.*\.bytes)$").replace("keep_original: true, ", "")
+    assert found(chain(step, meters=BOTH)) == [f"5:9: {TWICE}"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "meters"),
+    [
+        pytest.param([RATES], "[disk.device.read.bytes]", id="not polled"),
+        pytest.param(
+            ["filter, parameters: {expr: \"name != 'disk.device.read.bytes.rate'\"}", RATES],
+            BOTH,
+            id="gone",
+        ),
+        pytest.param([RATES.replace("keep_original: true, ", "")], BOTH, id="taken into the step"),
+        pytest.param(
+            ["relabel, meters: [cpu], parameters: {name: disk.device.capacity}"],
+            "[cpu, disk.device.capacity]",
+            id="another resource",
+        ),
+        pytest.param(
+            [
+                (
+                    "aggregator, meters: [vcpus], parameters: "
+                    "{group_by: [project_id], retention_time: 60, target: {name: memory}}"
+                )
+            ],
+            "[vcpus, memory]",
+            id="of a project",
+        ),
+    ],
+)
+def test_what_does_not_come_twice(found, steps, meters):
+    assert found(chain(*steps, meters=meters)) == []
+
+
+def test_what_a_source_only_matches_does_not_come_for_certain(found):
+    assert found(chain(RATES, meters=BOTH), Role.NOTIFICATION) == []
+    bus = chain(RATES, meters=BOTH, interval="")
+    assert not [warning for warning in found(bus) if "twice" in warning]
+
+
+def test_what_a_formula_makes_of_polled_meters_comes_twice(found):
+    step = (
+        "arithmetic, meters: [memory.usage, memory.available], parameters: {target: "
+        '{name: memory, unit: MB, type: gauge, expr: "$(memory.usage) + $(memory.available)"}}'
+    )
+    assert found(chain(step, meters="[memory, memory.usage, memory.available]")) == [
+        (
+            "5:9: makes memory, which the source 'a' polls too: it comes twice "
+            "(leave the step out, or exclude the meters with '!')"
+        )
+    ]
+
+
+def test_meters_of_ceilometer_that_a_step_makes(found):
+    text = chain(meters="[cpu_util, volume.size, cpu_utl]").replace("    transformers:\n", "")
+    assert found(text, faults=True) == [
+        "1:44: no meter is named 'cpu_util' (a rate_of_change of 'cpu' makes it)",
+        (
+            "1:54: no meter is named 'volume.size' "
+            "(it comes from an OpenStack API, which this agent does not poll)"
+        ),
+        "1:67: no meter is named 'cpu_utl' (did you mean 'cpu'?)",
+    ]
 
 
 # -- in the role notification --------------------------------------------------------------------
@@ -314,3 +427,19 @@ def test_many_sources_are_checked_in_time(found):
     )
     text = f"sources:\n{sources}sinks: [{{name: s, publishers: [console]}}]\n"
     assert len(found(text)) == 199
+
+
+@pytest.mark.parametrize(
+    ("scale", "warned"),
+    [
+        ("volume * 8 / 10**6", True),
+        ("8 * volume", True),
+        ("volume / 1024", True),
+        ("100.0 / 10**9", False),
+        ("100 / (volume + 1)", False),
+        ("8 if volume > 0 else 1", False),
+    ],
+)
+def test_a_scale_that_multiplies_a_rate_by_the_volume(found, scale, warned):
+    step = f"rate_of_change, parameters: {{target: {{scale: '{scale}'}}}}"
+    assert any("'volume' in it squares" in each for each in found(chain(step))) is warned

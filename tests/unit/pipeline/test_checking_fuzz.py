@@ -2,7 +2,6 @@
 """Whatever is in a file, it is checked and drawn without an exception, for every role."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceilo_agent.cli.config.drawing import drawing
@@ -10,6 +9,7 @@ from ceilo_agent.definition.pipeline import Role
 from ceilo_agent.pipeline.checking import check
 from ceilo_agent.pipeline.graph import draw
 from ceilo_agent.pipeline.mermaid import mermaid
+from tests.fuzzing import twice
 from tests.pages import ROOT
 
 SEEDS = [(ROOT / "etc" / "pipeline.yaml").read_text("utf-8").partition("\ntests:")[0]]
@@ -26,11 +26,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "pipeline.yaml"
 
 
-@settings(
-    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.data())
-def test_mutated_files(path, data):
+def of_mutated_files(path, data):
     text = data.draw(st.sampled_from(SEEDS))
     for _ in range(data.draw(st.integers(0, 3))):
         begin = data.draw(st.integers(0, len(text)))
@@ -48,3 +44,8 @@ def test_mutated_files(path, data):
         assert {edge.start for edge in graph.edges} | {edge.end for edge in graph.edges} <= {
             node.id for node in graph.nodes
         }
+
+
+test_mutated_files, test_mutated_files_long = twice(
+    of_mutated_files, st.data(), short=80, long=5_000
+)

@@ -6,7 +6,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ceilo_agent.errors import Malformed
@@ -18,12 +17,11 @@ from ceilo_agent.pipeline.expressions.expression import (
 )
 from ceilo_agent.pipeline.expressions.formula import Formula
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
+from tests.fuzzing import twice
 
 KINDS = (VolumeExpression, Condition, Formula)
 LONGEST = 0.5
 """Seconds of processor time that one text and one sample may take, far above what they do."""
-
-quick = settings(deadline=None, max_examples=150)
 
 WORDS = """
     volume name unit type resource_id project_id user_id source resource_metadata $(a) $(b-c) $
@@ -98,37 +96,55 @@ def parse(kind, text):
     return None
 
 
-@quick
-@given(st.lists(tokens, max_size=25).map("".join), numbers, anything, anything)
-@example("volume ** volume ** volume ** volume", 2**70, None, None)
-@example("$(a) ** $(a) ** $(a)", 2**70, None, None)
-@example("resource_metadata.x * resource_metadata.x", 1, "a" * 1000, None)
-@example("resource_metadata.x ** resource_metadata.y", 1, 10**4000, 10**4000)
-@example("resource_metadata.x < resource_metadata.y", 1, [[]], [[]])
-def test_tokens(text, volume, x, y):
+def of_tokens(text, volume, x, y):
     for kind in KINDS:
         made = parse(kind, text)
         if made is not None:
             evaluate(made, sample(volume, x, y))
 
 
-@quick
-@given(st.text(max_size=30))
-@example("\r\n")
-@example("\x0c1")
-@example("'\\N{")
-def test_texts(text):
+test_tokens, test_tokens_long = twice(
+    of_tokens,
+    st.lists(tokens, max_size=25).map("".join),
+    numbers,
+    anything,
+    anything,
+    short=150,
+    long=50_000,
+    examples=[
+        ("volume ** volume ** volume ** volume", 2**70, None, None),
+        ("$(a) ** $(a) ** $(a)", 2**70, None, None),
+        ("resource_metadata.x * resource_metadata.x", 1, "a" * 1000, None),
+        ("resource_metadata.x ** resource_metadata.y", 1, 10**4000, 10**4000),
+        ("resource_metadata.x < resource_metadata.y", 1, [[]], [[]]),
+    ],
+)
+
+
+def of_texts(text):
     for kind in KINDS:
         parse(kind, text)
         parse(kind, f"$(a) + {text}")
 
 
-@settings(quick, max_examples=40)
-@given(tokens, tokens, st.integers(1, 600))
-def test_one_thing_many_times(first, second, times):
+test_texts, test_texts_long = twice(
+    of_texts,
+    st.text(max_size=30),
+    short=150,
+    long=50_000,
+    examples=[("\r\n",), ("\x0c1",), ("'\\N{",)],
+)
+
+
+def of_one_thing_many_times(first, second, times):
     for kind in KINDS:
         parse(kind, (first + second) * times)
         parse(kind, first * times + "1" + second * times)
+
+
+test_one_thing_many_times, test_one_thing_many_times_long = twice(
+    of_one_thing_many_times, tokens, tokens, st.integers(1, 600), short=40, long=5_000
+)
 
 
 LEAVES = st.sampled_from(
@@ -152,10 +168,7 @@ def larger(inner):
 small = st.integers(-1000, 1000) | st.floats(-1e6, 1e6)
 
 
-@quick
-@given(st.recursive(LEAVES, larger, max_leaves=8), small, small, small | st.none())
-@example("100.0 / (1000000000 * (resource_metadata.y or 1))", 1, 1, None)
-def test_an_expression_gives_what_python_gives(text, volume, x, y):
+def of_what_python_gives(text, volume, x, y):
     made = parse(VolumeExpression, text)
     names = {"volume": volume, "resource_metadata": SimpleNamespace(x=x, y=y)}
     try:
@@ -164,6 +177,8 @@ def test_an_expression_gives_what_python_gives(text, volume, x, y):
         expected = None
     if isinstance(expected, float) and not math.isfinite(expected):
         expected = None
+    if type(expected) is int and not -(2**63) <= expected < 2**64:
+        expected = float(expected)
     if made is None:  # a part of constants alone that gives nothing
         with pytest.raises(Malformed, match="division by zero"):
             VolumeExpression.parse(text)
@@ -171,3 +186,18 @@ def test_an_expression_gives_what_python_gives(text, volume, x, y):
     found = evaluate(made, sample(volume, x, y))
     assert found == expected
     assert type(found) is type(expected)
+
+
+test_an_expression_gives_what_python_gives, test_an_expression_gives_what_python_gives_long = twice(
+    of_what_python_gives,
+    st.recursive(LEAVES, larger, max_leaves=8),
+    small,
+    small,
+    small | st.none(),
+    short=150,
+    long=20_000,
+    examples=[
+        ("100.0 / (1000000000 * (resource_metadata.y or 1))", 1, 1, None),
+        ("round(volume / resource_metadata.y)", 1, 0, 9.2e-304),
+    ],
+)

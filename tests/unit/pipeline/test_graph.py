@@ -69,15 +69,56 @@ def test_nodes(drawn):
         ("source2", "host", ("every 10 s", "1 meter")),
         ("source3", "bus", ("not polled", "1 meter")),
         ("sink1", "store", ()),
-        ("sink1_step1", "rate_of_change", ("meters: cpu, *.util", "keeps the original")),
-        ("sink1_step2", "unit_conversion", ("meters: nothing",)),
+        (
+            "sink1_step1",
+            "rate_of_change",
+            ("makes cpu_util", "meters: cpu, *.util", "keeps the original"),
+        ),
+        ("sink1_step2", "unit_conversion", ("scale: 8", "meters: nothing")),
         ("sink2", "screen", ()),
         ("sink3", "idle", ()),
-        ("publisher1", "local", ("local://",)),
+        ("publisher1", "local://", ()),
         ("publisher2", "far", ("file:///tmp/far.json",)),
-        ("publisher3", "console", ("console://",)),
+        ("publisher3", "console://", ()),
         ("publisher4", "spare", ("console://",)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("filter, parameters: {expr: volume > 3}", "expr: volume > 3"),
+        ("relabel, parameters: {name: other}", "name: other"),
+        ("relabel, parameters: {map_from: '^', map_to: our.}", "name: ^ -> our."),
+        ("relabel, parameters: {metadata: {remove: [secret]}}", "metadata: remove"),
+        (
+            (
+                "rate_of_change, parameters: {source: {map_from: {name: (.+)}}, "
+                "target: {map_to: {name: '\\1.rate'}}}"
+            ),
+            r"name: (.+) -> \1.rate",
+        ),
+        (
+            (
+                "arithmetic, parameters: {target: {name: free, unit: MB, type: gauge, "
+                "expr: $(memory) - $(cpu)}}"
+            ),
+            "makes free",
+        ),
+        (
+            "aggregator, parameters: {group_by: [project_id, user_id], retention_time: 60}",
+            "group_by: project_id, user_id",
+        ),
+        ("accumulator, parameters: {size: 15}", "size: 15"),
+    ],
+)
+def test_a_step_shows_what_it_makes(drawn, step, said):
+    text = FILE.replace("      - name: unit_conversion\n", "      - {name: " + step + "}\n")
+    text = text.replace("        meters: [nothing]\n", "").replace(
+        "        parameters: {target: {scale: 8}}\n", ""
+    )
+    (found,) = (node for node in drawn(text).nodes if node.id == "sink1_step2")
+    assert found.details == (said,)
 
 
 def test_edges(drawn):
@@ -88,11 +129,11 @@ def test_edges(drawn):
         ("bus", "screen"),
         ("store", "rate_of_change"),
         ("rate_of_change", "unit_conversion"),
-        ("unit_conversion", "local"),
+        ("unit_conversion", "local://"),
         ("unit_conversion", "far"),
         ("screen", "far"),
-        ("screen", "console"),
-        ("idle", "local"),
+        ("screen", "console://"),
+        ("idle", "local://"),
     ]
 
 
@@ -235,6 +276,11 @@ def test_a_label_never_begins_like_a_list(drawn):
 
 
 SECRET = "hunter2"
+
+
+def test_a_password_in_a_strange_place_is_not_shown_either(drawn):
+    graph = drawn(FILE.replace("[nothing]", f"['local://joe:{SECRET}@h']"))
+    assert SECRET not in mermaid(graph) + repr(graph)
 
 
 def test_passwords_are_not_shown(drawn, tmp_path_factory):

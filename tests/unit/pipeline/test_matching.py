@@ -51,6 +51,14 @@ def test_answers_stay_right_when_asked_again():
     assert [matcher(name) for name in ("cpu", "x", "cpu", "x")] == [False, True, False, True]
 
 
+def test_names_are_looked_up_and_only_globs_are_tried_in_turn():
+    matcher = Matcher([f"meter.{number}" for number in range(5000)] + ["disk.*"])
+    assert matcher("meter.4999")
+    assert matcher("disk.x")
+    assert not matcher("meter.5000")
+    assert matcher._included._globs.pattern == fnmatch.translate("disk.*")
+
+
 patterns = st.lists(
     st.tuples(st.sampled_from(["", "!"]), st.text("ab.*?[]!-^\n", min_size=1, max_size=6)).map(
         "".join

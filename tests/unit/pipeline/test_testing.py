@@ -10,6 +10,7 @@ import pytest
 from stevedore.extension import ExtensionManager
 
 from ceilo_agent.definition.pipeline import load
+from ceilo_agent.pipeline.differences import _Index
 from ceilo_agent.pipeline.testing import MOST_TICKS, Runner
 from tests import example_plugin
 
@@ -238,6 +239,27 @@ def test_what_is_left_out_comes_from_the_catalogue_and_the_sample_before(run):
     assert found.differences == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "same", "other"),
+    [("true", "true", "1"), ("0", "0.0", "false"), ("{b: [1, {c: 1}]}", "{b: [1.0, {c: 1}]}",
+     "{b: [1, {c: true}]}"), ("[1, 2]", "[1, 2]", "[1]"), ("{b: 1}", "{b: 1}", "{}")],
+)  # fmt: skip
+def test_true_is_no_number_in_metadata(run, written, same, other):
+    sample = "meter: cpu, resource: r, at: 0, metadata: {{a: {}}}"
+    entered = given(f"{sample.format(written)}, volume: 1")
+    assert run("source: guests", *entered, *expect(sample.format(same))).passed
+    assert not run("source: guests", *entered, *expect(sample.format(other))).passed
+
+
+def test_a_sample_is_looked_up_by_all_that_is_written_of_it():
+    """Not searched for among all the others: there may be 10,000."""
+    index = _Index([{"meter": "m", "resource": f"r{n}", "sink": "s", "at": n} for n in range(9)])
+    assert index.candidates({"meter": "m", "sink": "s", "resource": "r7", "volume": 1}) == [7]
+    assert index.candidates({"meter": "m", "at": 3, "metadata": {}}) == [3]
+    assert index.candidates({"meter": "m"}) == [*range(9)]
+    assert index.namesakes({"meter": "m", "resource": "r7"}) == ()
+
+
 def test_samples_go_the_ways_of_their_sources(run):
     polled = "meter: cpu, resource: r, at: 0, volume: 1"
     only = run("source: guests", *given(polled), *expect(f"{polled}, sink: store"))
@@ -251,7 +273,7 @@ def test_samples_go_the_ways_of_their_sources(run):
     assert [each.differences for each in (only, both, matched, named)] == [()] * 4
 
 
-def test_what_no_source_takes_does_not_come_in_and_is_told(run):
+def test_what_no_source_takes_fails_the_test(run):
     found = run(
         "source: guests",
         *given(
@@ -260,12 +282,40 @@ def test_what_no_source_takes_does_not_come_in_and_is_told(run):
         ),
         *expect(),
     )
-    assert found.passed
-    assert found.dropped == (
-        "2 given: the source 'guests' does not take the meter 'hardware.cpu.util'",
-    )
+    assert not found.passed
+    (line,) = found.case.lines[:1]
+    told = f"line {line}: the source 'guests' does not take the meter 'hardware.cpu.util'"
+    assert (found.failures, found.dropped, found.differences) == ((told,), (), ())
     stranger = run(*given("meter: y, resource: r, at: 0, volume: 1"), *expect())
-    assert stranger.dropped == ("1 given: no source takes the meter 'y'",)
+    assert stranger.failures == (f"line {stranger.case.lines[0]}: no source takes the meter 'y'",)
+    near = run(*given("meter: memmory, resource: r, at: 0, volume: 1"), *expect())
+    assert near.failures == (
+        f"line {near.case.lines[0]}: no source takes the meter 'memmory' (did you mean 'memory'?)",
+    )
+    assert near.hints == ("no catalogue has the given meter 'memmory' (did you mean 'memory'?)",)
+
+
+def test_it_is_told_where_samples_stay(run):
+    found = run(
+        "source: guests",
+        *given(
+            "meter: cpu, resource: r, at: 0, volume: 1", "meter: cpu, resource: s, at: 0, volume: 9"
+        ),
+        *expect("meter: cpu, resource: r, at: 0, volume: 1"),
+        steps='{name: filter, parameters: {expr: "volume > 5"}}, {name: delta}',
+    )
+    first = "1 a first reading, of which nothing is made"
+    assert found.notes == (
+        "in the sink 'store', step 1 (filter): 2 in, 1 out",
+        f"in the sink 'store', step 2 (delta): 1 in, 0 out; {first}",
+    )
+    passed = run(
+        "source: guests",
+        *given("meter: cpu, resource: r, at: 0, volume: 1"),
+        *expect(),
+        steps="{name: delta}",
+    )
+    assert (passed.passed, passed.notes) == (True, ())
 
 
 # -- the clock -----------------------------------------------------------------------------------
@@ -333,8 +383,9 @@ def test_what_would_come_out_later_is_told(run):
         "meters: [tick]",
         steps="{name: timer}",
     )
-    assert [each.got is None for each in found.differences] == [False, True]
-    assert found.hints == ("1 more by the timer after the test's end at 0: see 'until'",)
+    (difference,) = found.differences
+    assert (difference.expected["at"], difference.got["at"]) == (1, 0)
+    assert found.hints == ("1 more by the timer after the test's end at 0: write 'until: 1'",)
 
 
 # -- what is not as it should be -----------------------------------------------------------------

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A transformer and a publisher for ceilo-agent."""
+"""Transformers and a publisher for ceilo-agent."""

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``scale_volume`` multiplies the volumes of some meters by a factor."""
+"""``scale_volume`` multiplies volumes by a factor."""
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
 
 from ceilo_agent.plugins import Transformer
-from ceilo_agent.sample import Meter, Previous, Sample
+from ceilo_agent.sample import FIRST, Meter, Previous, Sample, Volume
 
 
 class ScaleVolumeParameters(msgspec.Struct, kw_only=True):
@@ -19,9 +18,6 @@ class ScaleVolumeParameters(msgspec.Struct, kw_only=True):
 
     # A whole factor stays one, so that a counter of 64 bits keeps all its digits.
     factor: Annotated[int | float, msgspec.Meta(description="What volumes are multiplied by.")]
-    meters: Annotated[
-        list[str], msgspec.Meta(min_length=1, description="Names or globs of the meters.")
-    ]
     unit: Annotated[
         str | None, msgspec.Meta(description="The unit of the result; without it the same.")
     ] = None
@@ -33,38 +29,51 @@ class ScaleVolumeParameters(msgspec.Struct, kw_only=True):
 
 
 class ScaleVolume(Transformer):
-    """Multiplies volumes; the meters that it does not take pass as they are."""
+    """Multiplies volumes; which meters it gets, the step's key ``meters`` says."""
 
     Parameters: ClassVar[type[msgspec.Struct]] = ScaleVolumeParameters
 
     def __init__(self, parameters: ScaleVolumeParameters) -> None:
         super().__init__(parameters)
-        # Computed once, not for each batch.
-        self._takes = re.compile("|".join(map(fnmatch.translate, parameters.meters))).match
-        self._meters: dict[Meter, Meter | None] = {}
+        # One object for each meter, not one for each sample.
+        self._meters: dict[Meter, Meter] = {}
 
     def __call__(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """Return the samples in their order."""
-        return [self._scaled(sample) for sample in samples]
+        """Return the scaled samples in their order."""
+        made: list[Sample] = []
+        for sample in samples:
+            volume, previous = self._scaled(sample.volume), sample.previous
+            if volume is None:
+                self.drop(sample, "the result is no finite number")
+                continue
+            # The reading before is of the same series, so it is scaled as well: rates stay right.
+            if isinstance(previous, Previous):
+                before = self._scaled(previous.volume)
+                previous = FIRST if before is None else Previous(previous.elapsed, before)
+            # Samples are never changed: they may go to other sinks, too.
+            made.append(
+                msgspec.structs.replace(
+                    sample, meter=self._becomes(sample.meter), volume=volume, previous=previous
+                )
+            )
+        return made
 
-    def _scaled(self, sample: Sample) -> Sample:
-        if sample.meter not in self._meters:
-            self._meters[sample.meter] = self._becomes(sample.meter)
-        meter = self._meters[sample.meter]
-        if meter is None:
-            return sample
-        factor, previous = self.parameters.factor, sample.previous
-        # The reading before is of the same series, so it is scaled as well: rates stay right.
-        if isinstance(previous, Previous):
-            previous = Previous(previous.elapsed, previous.volume * factor)
-        # Samples are never changed: they may go to other sinks, too.
-        return msgspec.structs.replace(
-            sample, meter=meter, volume=sample.volume * factor, previous=previous
-        )
+    def outcome(self, meters: Collection[Meter]) -> Collection[Meter]:
+        """Return the meters that come out."""
+        return [self._becomes(meter) for meter in meters]
 
-    def _becomes(self, meter: Meter) -> Meter | None:
-        """Return the one object for what a meter becomes, None where it stays."""
-        if not self._takes(meter.name):
+    def _scaled(self, volume: Volume) -> Volume | None:
+        """Return the product as 64 bits hold it, None where they do not."""
+        try:
+            product = volume * self.parameters.factor
+            if isinstance(product, int) and not -(2**63) <= product < 2**64:
+                product = float(product)
+        except OverflowError:
             return None
-        unit = meter.unit if self.parameters.unit is None else self.parameters.unit
-        return Meter(meter.name, unit, meter.type)
+        return product if math.isfinite(product) else None
+
+    def _becomes(self, meter: Meter) -> Meter:
+        if meter not in self._meters:
+            unit = meter.unit if self.parameters.unit is None else self.parameters.unit
+            self._meters[meter] = Meter(meter.name, unit, meter.type)
+        return self._meters[meter]

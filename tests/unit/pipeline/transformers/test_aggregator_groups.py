@@ -7,6 +7,7 @@ from ceilo_agent.plugins import NeverMatches
 from ceilo_agent.sample import UNTRACKED, Meter, SampleType
 from tests.unit.pipeline.transformers.kinds import START, build
 from tests.unit.pipeline.transformers.windows import CPU, GROWN, MEMORY, Run, sample
+from tests.unit.pipeline.transformers.written import refusal
 
 # -- groups --------------------------------------------------------------------------------------
 
@@ -28,6 +29,28 @@ def test_a_policy_takes_the_owner_out_of_the_group(policy, user):
     (out,) = run.until(100).out
     assert (out.volume, out.resource.user_id) == (2.0, user)
     assert out.resource.project_id == ("blue" if policy == "first" else "red")
+
+
+@pytest.mark.parametrize("field", ["project_id", "user_id", "resource_metadata"])
+def test_a_policy_that_is_none_is_an_error(field):
+    """Ceilometer: 'last' was taken in its place, with a warning."""
+    assert f"parameter '{field}': one of" in refusal("aggregator", f"{{{field}: newest}}")
+
+
+def test_a_timestamp_that_is_none_is_an_error():
+    """Ceilometer: 'first' was taken in its place, without a word."""
+    assert refusal("aggregator", "{timestamp: latest}") == (
+        "test:1:13: parameter 'timestamp': one of first, last was expected, found the text "
+        "'latest' (did you mean 'last'?)"
+    )
+
+
+@pytest.mark.parametrize("size", ["ten", "'10'", "2.5", "true", "-1"])
+def test_a_size_that_is_no_whole_number_is_an_error_in_words(size):
+    """Ceilometer: int(size) when it was loaded, a ValueError for 'ten'; 2.5 was 2, true was 1."""
+    assert "parameter 'size': a whole number from 0 to 100000 was expected" in refusal(
+        "aggregator", f"{{size: {size}}}"
+    )
 
 
 def test_an_owner_that_is_not_known_is_one_of_its_own():
@@ -131,6 +154,7 @@ def test_a_renamed_gauge_is_aggregated():
 
 
 def test_names_and_units_are_mapped():
+    """Ceilometer: source and target as of unit_conversion. Here too."""
     text = "{retention_time: 60, source: {map_from: {name: '^'}}, target: {map_to: {name: all.}}}"
     (out,) = Run(text).add(sample(4, 1)).until(100).out
     assert out.meter == Meter("all.memory.usage", "MB", SampleType.GAUGE)
@@ -142,6 +166,21 @@ def test_samples_in_another_unit_pass_unchanged():
     other = sample(4, 1, meter=CPU)
     assert made.key(other) is None
     assert list(made([sample(4, 1), other])) == [other]
+
+
+def test_a_number_that_no_store_can_take_does_not_pass_unchanged():
+    made = build("aggregator", "{retention_time: 60, source: {unit: MB}}")
+    (out,) = made([sample(2**64, 1, meter=CPU)])
+    assert (out.volume, type(out.volume)) == (2.0**64, float)
+
+
+def test_a_scale_is_that_of_unit_conversion():
+    """Ceilometer: a counter's latest is scaled, each gauge and delta before the sum. Here too."""
+    for scale in ("0.5", "volume / 2"):
+        run = Run(f"{{retention_time: 60, target: {{scale: {scale}}}}}")
+        for meter in (CPU, GROWN, MEMORY):
+            run.add(sample(4, 1, meter=meter), sample(8, 2, meter=meter))
+        assert [volume for *_, volume in run.until(100).found] == [4.0, 6.0, 3.0]
 
 
 def test_each_sample_is_scaled_with_its_own_metadata():

@@ -6,6 +6,7 @@ import pytest
 from ceilo_agent.plugins import NeverMatches
 from ceilo_agent.sample import UNTRACKED, Meter, Previous, Resource, Sample, SampleType
 from tests.unit.pipeline.transformers.kinds import START, build
+from tests.unit.pipeline.transformers.written import refusal
 
 SHARE = "{target: {name: share, unit: '%', type: gauge, expr: 100 * $(memory.usage) / $(memory)}}"
 USAGE = Meter("memory.usage", "MB", SampleType.GAUGE)
@@ -67,6 +68,27 @@ def test_a_meter_with_a_dash_in_its_name_can_be_used():
     volumes = {"a-b": 100, "a": 1, "b": 2}
     batch = [sample(Meter(name, "", SampleType.GAUGE), value) for name, value in volumes.items()]
     assert found(made(batch)) == [("vm-1", 0, 97)]
+
+
+@pytest.mark.parametrize("expr", ["2 * 3", "cpu * 2", "''", "$cpu", "$()", "7"])
+def test_an_expression_without_a_meter_is_an_error(expr):
+    """Ceilometer: without `$()` a warning, and all samples of the sink were swallowed."""
+    assert "parameter 'expr': " in refusal("arithmetic", f"{{target: {{name: x, expr: {expr}}}}}")
+
+
+@pytest.mark.parametrize("text", ["{}", "{target: {name: x}}"])
+def test_the_target_needs_an_expression(text):
+    """Ceilometer: target and expr might be absent: all samples of the sink were swallowed."""
+    assert "is missing" in refusal("arithmetic", text)
+
+
+def test_a_result_uses_its_samples_up():
+    """Ceilometer: the flush cleared the resource. Here too: each cycle needs all its meters."""
+    made = build("arithmetic", SHARE)
+    assert len(made([sample(USAGE, 1, 0), sample(MEMORY, 4, 0)])) == 1
+    assert found(made([sample(USAGE, 1, 5)])) == []
+    assert found(made([sample(MEMORY, 2, 5)])) == [("vm-1", 5, 50.0)]
+    assert made.dropped == {}, "nothing of the first result was left"
 
 
 def test_resources_do_not_mix():
@@ -161,6 +183,20 @@ def test_what_is_no_number_makes_no_sample(usage, memory, reason, caplog):
     assert found(made([sample(USAGE, 1, 60), sample(MEMORY, 4, 60)])) == [("vm-1", 60, 25.0)]
     assert made.dropped
     assert (reason or "range") in caplog.text
+
+
+@pytest.mark.parametrize("n", ["two", [2], None, {"a": 1}])
+def test_any_error_of_the_expression_costs_its_set_only(n):
+    """Ceilometer: any error: a warning, no sample, the cache cleared. Here too, counted."""
+    made = build(
+        "arithmetic",
+        "{target: {name: x, expr: $(memory) * $(memory.usage).resource_metadata.n}}",
+    )
+    assert found(made([sample(USAGE, 1, metadata={"n": n}), sample(MEMORY, 4)])) == []
+    assert made.dropped == {"no number": 1}
+    assert found(made([sample(USAGE, 1, 60, metadata={"n": 2}), sample(MEMORY, 4, 60)])) == [
+        ("vm-1", 60, 8)
+    ]
 
 
 def test_a_sample_that_comes_again_makes_no_second_result():

@@ -54,7 +54,7 @@ def test_a_name_map():
             "{growth_only: 1}",
             "1:15: parameter 'growth_only': true or false was expected, found 1",
         ),
-        ("{source: {map_from: {name: a}}}", "1:1: source.map_from.name needs target.map_to.name"),
+        ("{source: {map_from: {name: a}}}", "1:28: source.map_from.name needs target.map_to.name"),
     ],
 )
 def test_mistakes_are_told(parameters, expected):
@@ -85,10 +85,13 @@ def test_nothing_gained_is_a_delta_of_zero():
         assert volumes(transformer("delta", parameters)([counter("a", 5, 0, (1.0, 5))])) == [0]
 
 
-def test_without_growth_only_what_fell_is_negative():
-    """Ceilometer: growth_only False emits a negative delta, without reset logic. Here: the same."""
+@pytest.mark.parametrize("parameters", ["{}", "{growth_only: false}"])
+def test_without_growth_only_what_fell_is_negative(parameters):
+    """Ceilometer: growth_only is False by default, and then emits a negative delta, without reset
+    logic. Here: the same.
+    """
     samples = [gauge("a", 5, previous=(1.0, 8)), counter("b", 5, previous=(1.0, 8))]
-    assert volumes(transformer("delta")(samples)) == [-3, -3]
+    assert volumes(transformer("delta", parameters)(samples)) == [-3, -3]
 
 
 def test_with_growth_only_a_gauge_that_fell_gives_nothing():

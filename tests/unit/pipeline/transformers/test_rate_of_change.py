@@ -126,6 +126,13 @@ def test_a_number_scales_the_rate(scale):
     assert volumes(rate([counter("a", 300, previous=(10.0, 100))])) == [50.0]
 
 
+@pytest.mark.parametrize("scale", ["", ", scale: null"])
+def test_the_default_scale_is_one(scale):
+    """Ceilometer: scale is '1' by default. Here: the same."""
+    rate = transformer("rate_of_change", f"{{target: {{name: b{scale}}}}}")
+    assert volumes(rate([counter("a", 300, previous=(10.0, 100))])) == [20.0]
+
+
 def test_volume_in_the_scale_is_the_samples():
     """Ceilometer: `volume` in the scale is the volume read, not the rate. Here: the same."""
     rate = transformer("rate_of_change", '{target: {scale: "1 / volume"}}')
@@ -236,6 +243,42 @@ def test_series_are_told_apart_by_source_resource_and_meter():
             ]
         )
     assert volumes(made) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_the_project_is_no_part_of_the_key():
+    """Ceilometer: no project in the key. Here: the same, a guest that changes hands goes on."""
+    rate = transformer("rate_of_change")
+    before, after = (Resource("vm-1", project, None, "instance", {}) for project in ("a", "b"))
+    assert rate([counter("a", 10, at=0.0, resource=before)]) == []
+    (made,) = rate([counter("a", 30, at=10.0, resource=after)])
+    assert (made.volume, made.resource.project_id) == (2.0, "b")
+
+
+def test_a_wall_clock_that_is_set_back_costs_no_rate():
+    """Ceilometer: dt was that of the cycles' timestamps, and dt < 0 was dropped.
+
+    Here: dt is the pair's, whatever the wall clock showed at either reading.
+    """
+    rate = transformer("rate_of_change")
+    samples = [
+        counter("a", 100, at=7260.0, previous=(60.0, 40)),
+        counter("a", 160, at=120.0, previous=(60.0, 100)),
+        counter("a", 220, at=90_000.0, previous=(60.0, 160)),
+    ]
+    assert volumes(rate(samples)) == [1.0, 1.0, 1.0]
+    assert not rate.dropped
+
+
+def test_a_reboot_or_a_migration_costs_one_reading():
+    """Ceilometer (Pike): a monotonic clock that fell dropped all until it passed the old value.
+
+    Here: the producer says that the reading is its first, and the next one has a rate.
+    """
+    rate = transformer("rate_of_change")
+    assert volumes(rate([counter("a", 10**15, at=50.0, previous=(10.0, 10**15 - 20))])) == [2.0]
+    assert rate([counter("a", 5, at=60.0, previous=FIRST)]) == []
+    assert volumes(rate([counter("a", 25, at=70.0, previous=(10.0, 5))])) == [2.0]
+    assert not rate.dropped
 
 
 def test_the_key_is_the_series_and_none_where_no_state_is_needed():
@@ -364,7 +407,7 @@ def test_a_reason_is_told_once(caplog):
         (
             "{target: {name: ' '}}",
             (
-                r"1:17: parameter 'name': a text that matches \S was expected, "
+                r"1:17: parameter 'name': a text that is not blank was expected, "
                 "found the text ' '"
             ),
         ),

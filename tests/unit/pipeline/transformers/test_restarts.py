@@ -72,6 +72,7 @@ def values(step, how, ends, directory):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("how", ["untracked", "shuffled"])
 def test_the_values_are_those_of_one_process_that_never_ends(step, how, tmp_path):
+    """Ceilometer: data in memory, no durability (its documentation said so). Here: on disk."""
     expected = values(step, how, (), tmp_path / "one")
     assert expected
     assert all(len(volumes) == 1 for volumes in expected.values())

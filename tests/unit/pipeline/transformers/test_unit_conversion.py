@@ -2,6 +2,7 @@
 """unit_conversion, line by line against what Ceilometer's does."""
 
 import math
+import warnings
 
 import pytest
 
@@ -78,6 +79,13 @@ def test_a_scale_of_zero_is_refused():
     )
 
 
+def test_an_empty_scale_is_refused():
+    """Ceilometer: an empty text counted as no scale. Here: told when it is read."""
+    assert refusal("unit_conversion", "{target: {scale: ''}}") == (
+        "test:1:19: parameter 'scale': the expression is empty"
+    )
+
+
 def test_maps_of_name_and_unit():
     """Ceilometer: re.sub with map_from and map_to, on name and unit. Here: the same."""
     convert = transformer(
@@ -120,11 +128,11 @@ def test_a_map_that_leaves_nothing_gives_the_name_of_the_target_or_its_own():
     [
         (
             "{source: {map_from: {name: a}}}",
-            "test:1:1: source.map_from.name needs target.map_to.name",
+            "test:1:28: source.map_from.name needs target.map_to.name",
         ),
         (
             "{target: {map_to: {unit: a}}}",
-            "test:1:1: target.map_to.unit needs source.map_from.unit",
+            "test:1:26: target.map_to.unit needs source.map_from.unit",
         ),
         (
             '{source: {map_from: {name: "a(b"}}, target: {map_to: {name: c}}}',
@@ -136,8 +144,8 @@ def test_a_map_that_leaves_nothing_gives_the_name_of_the_target_or_its_own():
         (
             r'{source: {map_from: {name: "(a)"}}, target: {map_to: {name: "\\2"}}}',
             (
-                r"test:1:1: the replacement '\2' is wrong: invalid group reference 2 at position 1 "
-                "(the pattern '(a)' has one group)"
+                r"test:1:61: the replacement '\2' is wrong: invalid group reference 2 at position "
+                "1 (the pattern '(a)' has one group)"
             ),
         ),
     ],
@@ -145,6 +153,16 @@ def test_a_map_that_leaves_nothing_gives_the_name_of_the_target_or_its_own():
 def test_maps_are_checked_when_they_are_read(parameters, expected):
     """Ceilometer: half a map did nothing, faults of a regular expression were swallowed."""
     assert refusal("unit_conversion", parameters) == expected
+
+
+def test_a_pattern_that_python_warns_of_is_taken_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convert = transformer(
+            "unit_conversion",
+            "{source: {map_from: {name: '[[]|[a||b]'}}, target: {map_to: {name: x}}}",
+        )
+    assert convert([gauge("[b]", 1)])[0].meter.name == "xx]"
 
 
 def test_max_caps():
