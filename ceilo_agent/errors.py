@@ -63,6 +63,18 @@ class Malformed(CeiloAgentError):
         super().__init__(what)
 
 
+class Misfit(CeiloAgentError, ValueError):
+    """A value of a plugin's parameters or options that does not fit the others.
+
+    Attributes:
+        path: the keys and indexes that lead to it.
+    """
+
+    def __init__(self, what: str, *path: str | int) -> None:
+        self.path = path
+        super().__init__(what)
+
+
 class PluginError(CeiloAgentError):
     """A plugin that is not there, or whose code cannot be loaded; the message names it."""
 

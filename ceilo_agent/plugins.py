@@ -17,7 +17,7 @@ import enum
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import SplitResult
@@ -231,6 +231,10 @@ class Transformer(ABC):
         """
         return meters
 
+    def remarks(self) -> Iterable[str]:
+        """Return what looks like a mistake in the parameters but works; `config check` warns."""
+        return ()
+
     def drop(self, sample: Sample, reason: str) -> None:
         """Count a sample that nothing can be made of, and tell of the first one for each reason.
 
@@ -346,7 +350,7 @@ class Publisher(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - some need nothing
-        """Let go of what `open` took."""
+        """Let go of what `open` took, also where it failed; it may be called without."""
 
 
 class Context(msgspec.Struct, frozen=True, eq=False):

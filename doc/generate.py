@@ -193,11 +193,16 @@ GRAPH = """\
 LEGEND = """\
 Every line goes from a source to the right, down a lane and into a sink, and from there in the same
 way to the publishers; ``●`` is a joint, and lines that cross without one do not meet. Each lane
-leads into one sink or publisher. The transformers stand in their sink, in their order, with the
-``meters`` that they get. What ``config check`` warns of is marked where it belongs (``[!1]``) and
-said below the drawing. Of a publisher's URL only scheme, host and path are shown.
+leads into one sink or publisher. The transformers stand in their sink, in their order, with what
+they make and the ``meters`` that they get. What ``config check`` warns of is marked where it
+belongs (``[!1]``) and said below the drawing. A publisher without a name stands there with its URL.
+Of a URL only scheme, host and path are shown.
 
-With ``--format mermaid`` the same is a flowchart for Mermaid, which GitLab, GitHub and many wikis
+The drawing is as wide as the terminal, elsewhere 100 columns, or what the environment says in
+``COLUMNS``. Long names lose their middle (``…``). What is wider still is told as a list, with an
+arrow before the names of what the samples go to.
+
+With ``--output mermaid`` the same is a flowchart for Mermaid, which GitLab, GitHub and many wikis
 draw:
 
 .. code-block:: text

@@ -18,6 +18,7 @@ from ceilo_agent.cli.configuration import Configuration, differences, read
 from ceilo_agent.definition.pipeline import PipelineFile, unknown_meters
 from ceilo_agent.errors import CeiloAgentError, ConfigError, Fault
 from ceilo_agent.meters.catalogue import known
+from ceilo_agent.meters.elsewhere import elsewhere
 from ceilo_agent.pipeline.pipeline import Pipeline
 from ceilo_agent.polling.agent import PollingAgent, lanes
 from ceilo_agent.polling.lane import MAX_CYCLE
@@ -97,6 +98,12 @@ class Daemon:
     def file(self) -> PipelineFile:
         """What is in force."""
         return self._configuration.file
+
+    @property
+    def stores(self) -> frozenset[str]:
+        """Names of the publishers that write the embedded store."""
+        publishers = [p for sink in self.file.sinks for p in sink.publishers]
+        return frozenset(p.name for p in publishers if p.scheme == "local")
 
     @property
     def delivered(self) -> int:
@@ -210,7 +217,7 @@ class Daemon:
         if not plan.kept and not plan.fresh:
             raise _nothing_polls(configuration)
         try:
-            draft = self.pipeline.prepare(configuration.file, context)
+            draft = self.pipeline.prepare(configuration.file, context, lambda: self._stopping)
         except BaseException:
             self.agent.discard(plan)
             raise
@@ -260,7 +267,7 @@ def _warn(configuration: Configuration) -> None:
 
 
 def _unknown(configuration: Configuration) -> list[Fault]:
-    return unknown_meters(configuration.files.polling, known())
+    return unknown_meters(configuration.files.polling, known(), elsewhere)
 
 
 def _nothing_polls(configuration: Configuration) -> ConfigError:

@@ -12,6 +12,7 @@ import click
 from ceilo_agent.cli.tables import show
 from ceilo_agent.errors import nearest
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
+from ceilo_agent.meters.elsewhere import elsewhere
 
 HEADER: Final = ("namespace", "name", "unit", "type", "description")
 """The columns of the table."""
@@ -53,7 +54,7 @@ def command(output: str, namespace: str | None, pattern: str) -> None:
     """List the meters whose name matches PATTERN (a glob, such as 'disk.*'; default: all)."""
     found = rows(namespace, pattern)
     if not found:
-        hint = nearest(pattern, [row["name"] for row in rows(namespace)])
+        hint = elsewhere(pattern) or nearest(pattern, [row["name"] for row in rows(namespace)])
         raise click.ClickException(f"no meter matches '{pattern}'" + (f" ({hint})" if hint else ""))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))

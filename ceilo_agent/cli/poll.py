@@ -60,11 +60,12 @@ def command(
 
 def _check_meters(patterns: Sequence[str]) -> None:
     from ceilo_agent.meters.catalogue import known  # noqa: PLC0415 - not for `--help`
+    from ceilo_agent.meters.elsewhere import elsewhere  # noqa: PLC0415
     from ceilo_agent.pipeline.matching import Matcher  # noqa: PLC0415
 
     for pattern in patterns:
         if not any(map(Matcher([pattern]), known())):
-            hint = nearest(pattern, known())
+            hint = elsewhere(pattern) or nearest(pattern, known())
             what = f"no meter matches '{pattern}'" + (f" ({hint})" if hint else "")
             raise click.BadParameter(what, param_hint="--meter")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -61,9 +62,8 @@ def command(
 
     board = Board()
     daemon = Daemon(conf, board.update, hangup_ends=terminal)
-    stored = any(p.scheme == "local" for sink in daemon.file.sinks for p in sink.publishers)
     print(f"pipeline: {daemon.path}")
-    if stored:
+    if daemon.stores:
         print(f"store:    {options.store_path(conf)}")
     print(guests)
     daemon.open()
@@ -72,11 +72,17 @@ def command(
         (_draw if terminal else _print)(daemon, board, seconds)
     finally:
         ended = daemon.stop()
-    if not terminal:
+    if not terminal and board.rows():
         show(HEADER, board.rows())
-    said = "stored; look at them with: ceilo-agent query" if stored else "delivered"
-    print(f"{daemon.delivered} samples {said}")
-    return leave(0 if daemon.delivered else 1, ended=ended)
+    if daemon.stores:
+        taken = sum(daemon.pipeline.counters[name].delivered for name in daemon.stores)
+        named = [f"--config-file {shlex.quote(name)}" for name in config_files]
+        query = " ".join(["ceilo-agent", *named, "query"])
+        print(f"{taken} samples stored; look at them with: {query}")
+    else:
+        taken = daemon.delivered
+        print(f"{taken} samples delivered")
+    return leave(0 if taken else 1, ended=ended)
 
 
 def _print(daemon: Daemon, board: Board, seconds: float | None) -> None:
@@ -89,12 +95,16 @@ def _print(daemon: Daemon, board: Board, seconds: float | None) -> None:
             new, last = board.samples - last, board.samples
             host = board.host()
             print(
-                f"{isotime(board.time)}  {len(board.rows())} guests, {new} samples"
+                f"{isotime(board.time)}  {_guests(len(board.rows()))}, {new} samples"
                 + (f"; host: {host}" if host else ""),
                 flush=True,
             )
 
     daemon.run(seconds, beat)
+
+
+def _guests(count: int) -> str:
+    return "1 guest" if count == 1 else f"{count} guests"
 
 
 def _draw(daemon: Daemon, board: Board, seconds: float | None) -> None:

@@ -48,13 +48,22 @@ class Installed:
         if name not in self.names:
             reader.fault(place, *self.missing(name))
             return None
-        if name not in self._declared:
-            self._declared[name] = self._load(name)
-        found = self._declared[name]
+        found = self._found(name)
         if isinstance(found, str):
             reader.fault(place, found)
             return None
         return found
+
+    def keys(self, name: str) -> tuple[str, ...]:
+        """Return the keys that a plugin takes; none where there is no such plugin."""
+        found = self._found(name) if name in self.names else ""
+        return () if isinstance(found, str) else found.__struct_encode_fields__
+
+    def _found(self, name: str) -> type[msgspec.Struct] | str:
+        """Return what a plugin takes, or why it cannot be used; loaded once."""
+        if name not in self._declared:
+            self._declared[name] = self._load(name)
+        return self._declared[name]
 
     def _load(self, name: str) -> type[msgspec.Struct] | str:
         """Return what a plugin takes, or why it cannot be used."""

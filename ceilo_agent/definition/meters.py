@@ -65,7 +65,7 @@ def unknown(patterns: Sequence[str], known: Collection[str]) -> list[tuple[int, 
     found: list[tuple[int, str]] = []
     for index, pattern in enumerate(patterns):
         body = pattern.removeprefix("!")
-        if _is_glob(body):
+        if is_glob(body):
             taken = body == "*" or any(fnmatchcase(name, body) for name in names)
         else:
             taken = body in names
@@ -76,7 +76,8 @@ def unknown(patterns: Sequence[str], known: Collection[str]) -> list[tuple[int, 
     return found
 
 
-def _is_glob(pattern: str) -> bool:
+def is_glob(pattern: str) -> bool:
+    """Return whether a pattern may match several names."""
     return any(character in pattern for character in "*?[")
 
 

@@ -7,7 +7,7 @@ optional `publishers` and `tests` beside them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -113,14 +113,23 @@ def examine(path: Path, role: Role = Role.LOCAL) -> Examined:
     return Examined(made, sorted(reader.faults))
 
 
-def unknown_meters(file: PipelineFile, known: Collection[str]) -> list[Fault]:
-    """Return a fault for each pattern that matches none of the known meters."""
+def unknown_meters(
+    file: PipelineFile, known: Collection[str], elsewhere: Callable[[str], str] = lambda _name: ""
+) -> list[Fault]:
+    """Return a fault for each pattern that matches none of the known meters.
+
+    Args:
+        file: whose sources are looked at.
+        known: the names of all meters.
+        elsewhere: says where a name that is none of them comes from, empty where that is unknown.
+    """
     faults = []
     for source in file.sources:
-        for index, hint in unknown(source.meters, known):
+        for index, near in unknown(source.meters, known):
             pattern, place = source.meters[index], source.meter_positions[index]
             verb = "matches" if "*" in pattern else "is named"
             what = f"no meter {verb} '{shown(pattern)}'"
+            hint = elsewhere(pattern.removeprefix("!")) or near
             faults.append(Fault(str(file.path), *place, what, hint))
     return sorted(faults)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from ceilo_agent.definition.document import Document
 from ceilo_agent.definition.nodes import (
@@ -75,6 +76,7 @@ class Reader:
         known: Sequence[str],
         required: Iterable[str] = (),
         refused: Mapping[str, str] | None = None,
+        misplaced: Mapping[str, str] | None = None,
     ) -> None:
         """Check the keys of a mapping.
 
@@ -83,12 +85,18 @@ class Reader:
             known: the keys that it may have.
             required: those that it must have.
             refused: keys of other programs' files, with the reason why they are refused.
+            misplaced: keys that belong elsewhere, with the place as a hint.
         """
-        for key in self.missing(node, required, self.unknown(node, known, refused or {})):
+        hints = self.unknown(node, known, refused or {}, misplaced or {})
+        for key in self.missing(node, required, hints):
             self.fault(node.position, f"the key '{key}' is missing")
 
     def unknown(
-        self, node: MappingNode, known: Sequence[str], refused: Mapping[str, str]
+        self,
+        node: MappingNode,
+        known: Sequence[str],
+        refused: Mapping[str, str],
+        misplaced: Mapping[str, str] = MappingProxyType({}),
     ) -> list[str]:
         """Add the keys that a mapping may not have as mistakes and return their hints."""
         hints = []
@@ -97,7 +105,7 @@ class Reader:
                 hints.append(refused[key])
                 self.fault(place, f"the key '{key}' is not supported", refused[key])
             elif key not in known:
-                hints.append(nearest(key, known))
+                hints.append(misplaced.get(key) or nearest(key, known))
                 self.fault(place, f"unknown key '{shown(key)}'", hints[-1])
         return hints
 

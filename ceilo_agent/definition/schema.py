@@ -23,7 +23,6 @@ Schema = dict[str, Any]
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-_NOTHING: Final[Schema] = {"type": "null"}
 _NAME: Final[Schema] = {
     "type": "string",
     "minLength": 1,
@@ -75,12 +74,7 @@ def schema(
                 "description": "Publishers with a name, which sinks may use.",
                 "type": ["object", "null"],
                 "propertyNames": {"allOf": [_NAME, {"pattern": "^[^:]*$"}]},
-                "additionalProperties": {
-                    "anyOf": [
-                        {"$ref": "#/$defs/publisher_url"},
-                        {"$ref": "#/$defs/publisher_mapping"},
-                    ]
-                },
+                "additionalProperties": _publisher({"$ref": "#/$defs/publisher_url"}),
             },
             "tests": _optional(_list("Tests of the file.", {"$ref": "#/$defs/test"})),
         },
@@ -103,7 +97,7 @@ def _meters(known: Collection[str]) -> Schema:
     names = {"contains": {"type": "string", "pattern": "^[^!*]"}}
     others = {"contains": {"type": "string", "pattern": r"^(!|\*$)"}}
     return {
-        "type": "array",
+        "type": ["array", "null"],
         "minItems": 1,
         "items": {
             "anyOf": [
@@ -116,7 +110,7 @@ def _meters(known: Collection[str]) -> Schema:
                 },
             ]
         },
-        "not": {"allOf": [names, others]},
+        "not": {"allOf": [{"type": "array"}, names, others]},
     }
 
 
@@ -139,7 +133,11 @@ def _source(role: Role) -> Schema:
                 "minimum": 1,
                 "maximum": sources.LONGEST_INTERVAL,
             },
-            "meters": {"$ref": "#/$defs/meters", "description": "Names and patterns of meters."},
+            "meters": {
+                "$ref": "#/$defs/meters",
+                "description": "Names and patterns of meters.",
+                "type": "array",
+            },
             "sinks": _list("Names of sinks.", texts, least=1) | {"uniqueItems": True},
             "discovery": _optional(
                 _list("Names of discoveries: only what they find is polled.", discovery)
@@ -150,7 +148,7 @@ def _source(role: Role) -> Schema:
 
 
 def _sink() -> Schema:
-    publisher = {
+    text = {
         "anyOf": [
             {"$ref": "#/$defs/publisher_url"},
             {
@@ -158,7 +156,6 @@ def _sink() -> Schema:
                 "type": "string",
                 "pattern": "^[^:/]+$",
             },
-            {"$ref": "#/$defs/publisher_mapping"},
         ]
     }
     return {
@@ -168,9 +165,15 @@ def _sink() -> Schema:
         "properties": {
             "name": {"$ref": "#/$defs/name", "description": "Unique among the sinks."},
             "transformers": _optional(_list("One after another.", {"$ref": "#/$defs/transformer"})),
-            "publishers": _list("Each gets every sample of this sink.", publisher, least=1),
+            "publishers": _list("Each gets every sample of this sink.", _publisher(text), least=1),
         },
     }
+
+
+def _publisher(text: Schema) -> Schema:
+    """Return what a publisher is, a text or a mapping; what is wrong in one is told of that."""
+    mapping = {"$ref": "#/$defs/publisher_mapping"}
+    return {"if": {"type": "object"}, "then": mapping, "else": text}
 
 
 def _transformer(structs: dict[str, Schema]) -> Schema:
@@ -179,11 +182,14 @@ def _transformer(structs: dict[str, Schema]) -> Schema:
         "required": ["name"],
         "additionalProperties": False,
         "properties": {
-            "name": {"description": "The transformer.", "enum": sorted(structs)},
-            "parameters": {"type": ["object", "null"]},
+            "name": _names("The transformer.", structs),
+            "parameters": {
+                "description": "What the transformer is told; each has its own.",
+                "type": ["object", "null"],
+            },
             "meters": {
+                "$ref": "#/$defs/meters",
                 "description": "The meters that it gets, the others pass it by. Without it, all.",
-                "anyOf": [{"$ref": "#/$defs/meters"}, _NOTHING],
             },
             "keep_original": {
                 "description": "Whether what it gets goes on beside what it makes of it.",
@@ -201,10 +207,19 @@ def _transformer(structs: dict[str, Schema]) -> Schema:
     }
 
 
+def _names(description: str, structs: dict[str, Schema]) -> Schema:
+    """Return what a plugin's name is, each with what it does."""
+    names = [
+        {"const": name, "description": made["description"]}
+        for name, made in sorted(structs.items())
+    ]
+    return {"description": description, **({"oneOf": names} if names else {"enum": []})}
+
+
 def _with_parameters(made: Schema) -> Schema:
     if made["required"]:
         return {"required": ["parameters"], "properties": {"parameters": made}}
-    return {"properties": {"parameters": {"anyOf": [made, _NOTHING]}}}
+    return {"properties": {"parameters": _optional(made)}}
 
 
 def _publisher_url(structs: dict[str, Schema]) -> Schema:
@@ -213,6 +228,14 @@ def _publisher_url(structs: dict[str, Schema]) -> Schema:
         "type": "string",
         "pattern": f"^({_one_of(structs)})(://|$)",
         "examples": [f"{name}://" for name in sorted(structs)],
+        "allOf": [
+            {
+                "if": {"pattern": f"^{_one_of([name])}(://|$)"},
+                "then": {"description": made["description"]},
+            }
+            for name, made in sorted(structs.items())
+        ]
+        or [{}],
     }
 
 
@@ -264,8 +287,8 @@ def _test() -> Schema:
                 "maximum": tests.LATEST,
             },
             "meters": {
+                "$ref": "#/$defs/meters",
                 "description": "Patterns of the meters that are compared. Without it, all.",
-                "anyOf": [{"$ref": "#/$defs/meters"}, _NOTHING],
             },
             "expect": _list("Exactly what must come out.", {"$ref": "#/$defs/expected"}),
         },
@@ -277,6 +300,12 @@ def _one_of(names: Collection[str]) -> str:
     return "|".join(re.sub(r"([^\w-])", r"\\\1", name) for name in sorted(names)) or "(?!)"
 
 
+def _sentence(plugin: Any) -> str:
+    """Return the first sentence of a plugin's own docstring."""
+    text = " ".join((plugin.__doc__ or "").split())
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+
+
 def _plugins(
     namespace: str, attribute: str, definitions: dict[str, Schema], tell: Callable[[str], None]
 ) -> dict[str, Schema]:
@@ -285,12 +314,14 @@ def _plugins(
     found = {}
     for name in plugins.names(namespace):
         try:
-            struct = getattr(plugins.load(namespace, name), attribute, None)
+            plugin = plugins.load(namespace, name)
+            struct = getattr(plugin, attribute, None)
         except PluginError as error:
             tell(str(error))
             continue
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
-            found[name] = object_schema(struct, f"{kind}.{name}", definitions)
+            made = object_schema(struct, f"{kind}.{name}", definitions)
+            found[name] = {"description": _sentence(plugin) or f"The {kind} '{name}'."} | made
         else:
             tell(f"the {kind} '{name}' cannot be used: its {attribute} is no msgspec struct")
     return found

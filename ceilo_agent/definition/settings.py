@@ -11,12 +11,13 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import inspect
 
+from ceilo_agent.definition.durations import seconds
 from ceilo_agent.definition.nodes import (
     ListNode,
     MappingNode,
@@ -27,8 +28,13 @@ from ceilo_agent.definition.nodes import (
     shown,
 )
 from ceilo_agent.definition.reader import Reader
-from ceilo_agent.errors import Malformed, nearest
+from ceilo_agent.errors import Malformed, Misfit, nearest
 from ceilo_agent.plugins import Parsed
+
+_LONGEST: Final = 366 * 86400
+"""Seconds of a duration that a hint gives."""
+_OF_TIME: Final = re.compile("time|retention|interval|grace|window|delay")
+"""In the names of settings that are durations."""
 
 _WRONG: Final = object()
 """Stands for a value that is a mistake; None may be a right one."""
@@ -69,7 +75,8 @@ def read_settings(
     try:
         return struct(**values)
     except (ValueError, TypeError) as error:  # the struct's own check of values that hang together
-        reader.fault(node.position, " ".join(str(error).split()))
+        wrong = _along(node, error.path if isinstance(error, Misfit) else ())
+        reader.fault(wrong.position, " ".join(str(error).split()))
         return None
 
 
@@ -94,15 +101,22 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
         return _parse(reader, parsed, node, f"{word} '{key}'")
     found, inside = node, ""
     try:
-        value = msgspec.convert(plain(node), others, strict=not is_text)
+        if others is None:  # only a text with a meaning will do: null is as wrong as a list
+            value = _WRONG
+        else:
+            value = msgspec.convert(plain(node), others, strict=not is_text)
     except msgspec.ValidationError as error:
         found = _at(node, str(error))
         inside = "" if found is node else " in it"
     else:
-        if not isinstance(value, float) or math.isfinite(value):
+        if value is not _WRONG and (not isinstance(value, float) or math.isfinite(value)):
             return value
     choices = _choices(inspect.type_info(others))
-    hint = nearest(node.text, choices) if isinstance(node, ScalarNode) else ""
+    hint = ""
+    if isinstance(found, ScalarNode) and "number" in takes(kind) and _OF_TIME.search(key):
+        hint = seconds(found.value, _LONGEST)
+    if isinstance(node, ScalarNode):
+        hint = hint or nearest(node.text, choices)
     what = f"{word} '{key}': {takes(kind)} was expected, found {describe(found)}{inside}"
     reader.fault(found.position, what, hint)
     return _WRONG
@@ -142,11 +156,17 @@ def _parse(reader: Reader, parsed: type[Parsed], node: ScalarNode, where: str) -
 def _at(node: Node, message: str) -> Node:
     """Return the node that msgspec's message is about: it ends with "at `$.key[0]`"."""
     path = message.rpartition(" - at `$")[2].removesuffix("`") if " - at `$" in message else ""
-    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
-        if isinstance(node, MappingNode) and key in node.entries:
-            node = node.entries[key]
-        elif isinstance(node, ListNode) and index and int(index) < len(node.items):
-            node = node.items[int(index)]
+    parts = re.findall(r"\.([^.\[]+)|\[(\d+)\]", path)
+    return _along(node, [int(index) if index else key for key, index in parts])
+
+
+def _along(node: Node, path: Iterable[str | int]) -> Node:
+    """Return the node that keys and indexes lead to, as far as they do."""
+    for part in path:
+        if isinstance(node, MappingNode) and part in node.entries:
+            node = node.entries[str(part)]
+        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
         else:
             break
     return node
@@ -228,7 +248,7 @@ def _bounds(form: Any) -> str:
     if item := getattr(form, "item_type", None):
         return f" (each item {_words(item)})"
     if pattern := getattr(form, "pattern", None):
-        return f" that matches {pattern}"
+        return " that is not blank" if pattern == r"\S" else f" that matches {pattern}"
     low, high = getattr(form, "ge", None), getattr(form, "le", None)
     if low is not None and high is not None:
         return f" from {low} to {high}"

@@ -103,7 +103,7 @@ class Sinks:
         step = self._reader.mapping(node, "a transformer (name, parameters)")
         if step is None:
             return None
-        self._reader.keys(step, TRANSFORMER_KEYS, ("name",))
+        self._reader.keys(step, TRANSFORMER_KEYS, ("name",), misplaced=self._misplaced(step))
         if "name" not in step.entries:
             return None
         name = self._reader.text(step.entries["name"], "the name of a transformer")
@@ -126,6 +126,12 @@ class Sinks:
             tuple(place for _, place in meters),
             self._truth(step, "keep_original"),
         )
+
+    def _misplaced(self, step: MappingNode) -> dict[str, str]:
+        """Return the keys of a step that its transformer has as parameters, each with a hint."""
+        name = step.entries.get("name")
+        known = self._transformers.keys(name.text) if isinstance(name, ScalarNode) else ()
+        return dict.fromkeys(known, "it belongs under 'parameters:'")
 
     def _truth(self, step: MappingNode, key: str) -> bool:
         node = given(step, key)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
 from ceilo_agent import plugins
+from ceilo_agent.definition.durations import seconds
 from ceilo_agent.definition.installed import Installed
 from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.naming import read_name
@@ -20,6 +20,8 @@ from ceilo_agent.errors import nearest
 KEYS: Final = ("name", "interval", "meters", "resources", "discovery", "sinks")
 LONGEST_INTERVAL: Final = 86400
 """Seconds: one day."""
+_MOST_NAMED: Final = 10
+"""Sinks that a hint names."""
 
 # Keys of Ceilometer's files that must not be passed over in silence.
 _REFUSED: Final = {
@@ -27,7 +29,6 @@ _REFUSED: Final = {
     "counters": "the old name of 'meters'",
     "events": "only samples ('meters') go through this file",
 }
-_UNITS: Final = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 class SourceDef(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ class Sources:
         if type(value) is int and 0 < value <= LONGEST_INTERVAL:
             return value
         what = f"interval: a whole number of seconds from 1 to {LONGEST_INTERVAL}"
-        self._reader.expected(node, what, _seconds(value))
+        self._reader.expected(node, what, seconds(value, LONGEST_INTERVAL))
         return None
 
     def _sinks_of(self, node: Node, name: str) -> tuple[str, ...]:
@@ -123,7 +124,9 @@ class Sources:
                 self._reader.fault(place, what)
             elif self._sinks is not None and sink not in self._sinks:
                 what = f"dangling sink '{shown(sink)}' from source '{shown(name)}'"
-                self._reader.fault(place, what, nearest(sink, sorted(self._sinks)))
+                names = [shown(name) for name in sorted(self._sinks)]
+                there = f"there are {', '.join(names)}" if 1 < len(names) <= _MOST_NAMED else ""
+                self._reader.fault(place, what, nearest(sink, names) or there)
             seen.add(sink)
         self.fed |= seen
         return tuple(sink for sink, _ in found)
@@ -146,12 +149,3 @@ class Sources:
     def _texts(self, source: MappingNode, key: str, item: str) -> list[tuple[str, Position]]:
         node = given(source, key)
         return [] if node is None else self._reader.texts(node, f"{key}: a list", item) or []
-
-
-def _seconds(value: object) -> str:
-    """Return what to write for a duration such as 60s or 5m, empty for anything else."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]*)", value)):
-        seconds = int(match[1]) * _UNITS.get(match[2], 0)
-        if 0 < seconds <= LONGEST_INTERVAL:
-            return f"write {seconds}"
-    return ""

@@ -51,10 +51,18 @@ def _of(kind: Any, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
     parsed = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Parsed)]
     structs = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
     if not parsed and not structs:
-        return _plain(kind, prefix, definitions)
+        return _joined(_plain(kind, prefix, definitions))
     others = tuple(arm for arm in arms if arm not in (*parsed, *structs))
     made = [_text(arm, others) for arm in parsed]
     made += [_nested(arm, prefix, definitions) for arm in structs]
+    if others == (types.NoneType,) and len(made) == 1:
+        # No `anyOf`: what is wrong inside would be told of the whole.
+        if parsed:
+            made[0]["type"] = [*made[0]["type"], "null"]
+        return {**made[0], **described}
+    for each in made:
+        if "$ref" in each:
+            each["type"] = "object"
     if others:
         made.append(_plain(typing.Union[others], prefix, definitions))  # noqa: UP007 - values
     return {**(made[0] if len(made) == 1 else {"anyOf": made}), **described}
@@ -72,11 +80,12 @@ def _given(kind: Any) -> Any:
 def _nested(
     struct: type[msgspec.Struct], prefix: str, definitions: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return a reference to the schema of a struct, which may hold itself."""
+    """Return a reference to the schema of a struct, which may hold itself, or of nothing."""
     name = f"{prefix}:{struct.__name__}"
     if name not in definitions:
         definitions[name] = {}
-        definitions[name] = object_schema(struct, prefix, definitions)
+        made = object_schema(struct, prefix, definitions)
+        definitions[name] = made | {"type": ["object", "null"]}
     return {"$ref": f"#/$defs/{name}"}
 
 
@@ -94,6 +103,21 @@ def _plain(kind: Any, prefix: str, definitions: dict[str, Any]) -> dict[str, Any
         ref_template=f"#/$defs/{prefix}.{{name}}",
     )
     definitions |= {f"{prefix}.{name}": schema for name, schema in found.items()}
+    return made
+
+
+def _joined(made: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that takes one type or nothing without `anyOf`, which hides what is wrong."""
+    arms = made.get("anyOf", [])
+    others = [arm for arm in arms if arm != {"type": "null"}]
+    if len(others) != 1 or len(arms) != 2:
+        return made
+    (arm,) = others
+    joined = {**arm, **{key: value for key, value in made.items() if key != "anyOf"}}
+    if isinstance(arm.get("type"), str) and "enum" not in arm:
+        return joined | {"type": [arm["type"], "null"]}
+    if arm.keys() == {"enum"}:
+        return joined | {"enum": [*arm["enum"], None]}
     return made
 
 

@@ -127,6 +127,7 @@ class CaseDef(msgspec.Struct, frozen=True):
         position: of the test in that file.
         given: at least one, in the order of the file.
         expect: exactly what must come out.
+        lines: of each of `given`.
         source: the source that polls what is given; None: each is matched by its meter.
         until: how far the clock goes after the last sample, seconds.
         meters: patterns of what is compared; empty: all.
@@ -137,6 +138,7 @@ class CaseDef(msgspec.Struct, frozen=True):
     position: Position
     given: tuple[Given, ...]
     expect: tuple[Expected, ...]
+    lines: tuple[int, ...]
     source: str | None = None
     until: float | None = None
     meters: tuple[str, ...] = ()
@@ -228,10 +230,11 @@ class Tests:
             self._name(entries["name"]) if "name" in entries else "",
             self._reader.file,
             case.position,
-            tuple(samples),
+            tuple(sample for sample, _ in samples),
             tuple(expected),
+            tuple(line for _, line in samples),
             None if source is None else self._source(source),
-            None if until is None else self._until(until, samples),
+            None if until is None else self._until(until, [sample for sample, _ in samples]),
             tuple(pattern for pattern, _ in meters),
         )
 
@@ -279,13 +282,14 @@ class Tests:
             self._reader.fault(node.position, what)
         return value
 
-    def _given(self, node: Node) -> list[Given]:
+    def _given(self, node: Node) -> list[tuple[Given, int]]:
+        """Return the samples that go in, each with its line."""
         found = []
         for sample, written in self._items(node, "given", Given):
             if sample.source is not UNSET:
                 place = written.entries["source"].position
                 self._known("source", sample.source, place, self._sources)
-            found.append(sample)
+            found.append((sample, written.position.line))
         if self._reader.is_empty(node):
             self._reader.fault(node.position, "the test gives no sample")
         return found

@@ -7,13 +7,14 @@ that a step which can never have anything to do is told of. Nothing is opened.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.meters import unknown
+from ceilo_agent.definition.meters import is_glob, unknown
 from ceilo_agent.definition.nodes import Position, one_line, shown
 from ceilo_agent.definition.pipeline import (
     PipelineFile,
@@ -27,12 +28,16 @@ from ceilo_agent.definition.pipeline import (
 from ceilo_agent.definition.reader import Subject
 from ceilo_agent.errors import Fault, PluginError
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue, known
+from ceilo_agent.meters.elsewhere import elsewhere
 from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
 from ceilo_agent.sample import Meter
 
 NAMED: Final = 3
 """Meters that a warning names; it counts the others."""
+
+LEAVE_OUT: Final = "leave the step out, or exclude the meters with '!'"
+"""What to do about meters that come twice."""
 
 
 class Report(NamedTuple):
@@ -59,7 +64,9 @@ def check(path: Path, role: Role = Role.LOCAL) -> Report:
         return Report(None, faults, [], {})
     told = {(fault.line, fault.column) for fault in faults}
     strangers = [
-        fault for fault in unknown_meters(file, known()) if (fault.line, fault.column) not in told
+        fault
+        for fault in unknown_meters(file, known(), elsewhere)
+        if (fault.line, fault.column) not in told
     ]
     if faults:
         return Report(file, sorted(faults + strangers), [], {})
@@ -164,21 +171,34 @@ class _Checker:
         meters = _unique(meter for source in feeding for meter in self._taken[source.name])
         # Followed only while every meter is known that may come.
         sure = bool(meters) and not any(map(self._may_bring_others, feeding))
+        polled = self._polled(feeding)
         for number, step in enumerate(sink.transformers, 1):
             subject = ("step", f"{sink.name}/{number}")
             transformer = self._made(step)
             if transformer is None:
                 return
             self._warn_of_hosts(step, transformer, subject)
+            with contextlib.suppress(Exception):  # another's code, and only the warnings need it
+                for remark in transformer.remarks():
+                    self._warn(step.position, f"{shown(step.name)}: {remark}", subject)
             if sure:
-                left = self._passed(step, transformer, meters, subject)
+                left = self._passed(step, transformer, meters, subject, polled)
                 sure = bool(left)
                 meters = left or meters
+
+    def _polled(self, feeding: Iterable[SourceDef]) -> dict[str, str]:
+        """Return the meters that come for certain, each with the first source that polls it."""
+        found: dict[str, str] = {}
+        if self._file.role is not Role.NOTIFICATION:
+            for source in feeding:
+                for meter in self._taken[source.name] if source.interval is not None else ():
+                    found.setdefault(meter.name, source.name)
+        return found
 
     def _may_bring_others(self, source: SourceDef) -> bool:
         """Return whether meters may come from a source that no catalogue has."""
         if self._file.role is Role.NOTIFICATION:
-            return any(set(pattern) & set("*?[!") for pattern in source.meters)
+            return any(pattern[0] == "!" or is_glob(pattern) for pattern in source.meters)
         return bool(unknown(source.meters, known()))
 
     def _made(self, step: TransformerDef) -> Transformer | None:
@@ -212,6 +232,7 @@ class _Checker:
         transformer: Transformer,
         meters: Sequence[Meter],
         subject: Subject,
+        polled: Mapping[str, str],
     ) -> list[Meter]:
         """Return what a step makes of meters; nothing where that cannot be told."""
         names = {meter.name for meter in meters}
@@ -236,7 +257,91 @@ class _Checker:
             return []
         except Exception:  # another's code, and only the warnings need it
             return []
-        return _unique([*passing, *(into if step.keep_original else ()), *made])
+        if namesakes := _namesakes(transformer, into):
+            self._warn(
+                step.position,
+                f"the transformer '{shown(step.name)}' gives {_some(namesakes)} one name, and they "
+                "have the same resources: their values mix",
+                subject,
+                "choose one of them with 'meters'",
+            )
+        staying = [*passing, *(into if step.keep_original else ())]
+        native = _native(transformer, into, staying, polled)
+        for source in dict.fromkeys(native.values()):
+            again = [name for name, poller in native.items() if poller == source]
+            self._warn(step.position, twice(again, source), subject, LEAVE_OUT)
+        return _unique([*staying, *made])
+
+
+def twice(names: Sequence[str], source: str) -> str:
+    """Say that a step makes meters that come already."""
+    come = "it comes" if len(names) == 1 else "they come"
+    return f"makes {_some(names)}, which the source '{shown(source)}' polls too: {come} twice"
+
+
+def _native(
+    transformer: Transformer,
+    into: Sequence[Meter],
+    staying: Iterable[Meter],
+    polled: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the meters that a step makes of others and that come out as they were polled, too.
+
+    Args:
+        transformer: of the step.
+        into: what it gets.
+        staying: what goes on beside what it makes.
+        polled: the meters that come for certain, and the sources that poll them.
+
+    Returns:
+        the names, and the sources. A meter of another resource is another one.
+    """
+    if isinstance(transformer, StatefulTransformer) and transformer.spans_hosts:
+        return {}  # what it makes is of no resource that is polled
+    kinds, given = _kinds(), {meter.name: meter for meter in into}
+    stay = {meter.name: meter for meter in staying}
+    found = {}
+    for group in (*([meter] for meter in into), into):
+        of = {kinds.get(meter) for meter in group}
+        if len(of) > 1 or any(meter.name not in polled for meter in group):
+            continue
+        names = {meter.name for meter in group}
+        with contextlib.suppress(Exception):  # of no use alone, or another's code
+            for made in dict.fromkeys(meter.name for meter in transformer.outcome(group)):
+                native = stay.get(made, given.get(made))
+                if (
+                    made in names
+                    or made not in polled
+                    or native is None
+                    or kinds.get(native) not in of - {None}
+                ):
+                    continue
+                both = [] if made in stay else transformer.outcome([*group, native])
+                if made in stay or [meter.name for meter in both].count(made) > 1:
+                    found[made] = polled[made]
+    return found
+
+
+def _namesakes(transformer: Transformer, meters: Iterable[Meter]) -> Sequence[str]:
+    """Return the first known meters of one kind of resource that become one, if any do."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for meter in meters:
+        if (kind := _kinds().get(meter)) is None:
+            continue
+        with contextlib.suppress(Exception):  # of no use alone, or another's code
+            for made in transformer.outcome([meter]):
+                found.setdefault((made.name, kind), []).append(meter.name)
+    return next((names for names in found.values() if len(names) > 1), ())
+
+
+@functools.cache
+def _kinds() -> dict[Meter, str]:
+    """Return the kinds of resource that the meters of the shipped catalogues are of."""
+    return {
+        Meter(entry.name, entry.unit, entry.type): entry.kind
+        for namespace in NAMESPACES
+        for entry in catalogue(namespace).meters
+    }
 
 
 def _all(_name: str) -> bool:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sources import SourceDef
 from ceilo_agent.definition.tests import CaseDef, Given
+from ceilo_agent.errors import nearest
 from ceilo_agent.meters.catalogue import NAMESPACES, Entry, catalogue
 from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import Column, Observation
@@ -21,6 +24,9 @@ from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Resource, Sample, Sample
 
 START: Final = 1767225600.0
 """Where the clock of a test stands at 0: midnight, 2026-01-01, UTC."""
+
+_MOST_COMPARED: Final = 20
+"""Unknown meters of one test that are compared with all known ones."""
 
 
 class Reading(NamedTuple):
@@ -43,25 +49,41 @@ class Feed:
         self._intervals = {source.name: source.interval or 0 for source in sources}
 
     def readings(self, case: CaseDef) -> tuple[list[Reading], list[str]]:
-        """Return what enters, in order of time, and say what no source takes."""
+        """Return what enters, in order of time, and say what no source takes, and in which line."""
         polled = _Polled(self._interval)
         found: list[Reading] = []
-        refused: Counter[str] = Counter()
-        for given in sorted(case.given, key=lambda given: given.at):
+        refused: dict[str, int] = {}
+        for given, line in sorted(zip(case.given, case.lines, strict=True), key=lambda i: i[0].at):
             source = case.source if given.source is UNSET else given.source
             if reason := self._refusal(source, given.meter):
-                refused[reason] += 1
+                refused[reason] = min(line, refused.get(reason, line))
             else:
                 found.append(Reading(given.at, source, polled(given, source)))
-        return found, [f"{count} given: {reason}" for reason, count in refused.items()]
+        return found, [f"line {line}: {reason}" for reason, line in refused.items()]
+
+    def strangers(self, case: CaseDef) -> list[str]:
+        """Say which given meters no catalogue has, where one of a name much like it is there."""
+        given = dict.fromkeys(each.meter for each in case.given if each.meter not in _entries())
+        near = {meter: nearest(meter, _entries()) for meter in islice(given, _MOST_COMPARED)}
+        return [
+            f"no catalogue has the given meter '{shown(meter)}' ({hint})"
+            for meter, hint in near.items()
+            if hint
+        ]
 
     def _refusal(self, source: str | None, meter: str) -> str:
         """Say why a meter is not polled, empty when it is."""
         if source is not None:
-            taken = self._takes[source](meter)
-            return "" if taken else f"the source '{source}' does not take the meter '{meter}'"
-        taken = any(takes(meter) for takes in self._takes.values())
-        return "" if taken else f"no source takes the meter '{meter}'"
+            matchers = [self._takes[source]]
+            what = f"the source '{source}' does not take the meter '{shown(meter)}'"
+        else:
+            matchers = list(self._takes.values())
+            what = f"no source takes the meter '{shown(meter)}'"
+        if any(takes(meter) for takes in matchers):
+            return ""
+        names = {*_entries(), *(pattern for takes in matchers for pattern in takes.patterns)}
+        hint = nearest(meter, sorted(n for n in names if any(takes(n) for takes in matchers)))
+        return f"{what} ({hint})" if hint else what
 
     def _interval(self, source: str | None, meter: str) -> int:
         """Return the interval of a source; without one, the longest that the meter has."""

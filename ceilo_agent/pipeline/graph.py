@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
+from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.pipeline import (
     PipelineFile,
     PublisherDef,
@@ -20,6 +22,12 @@ from ceilo_agent.definition.reader import Subject
 from ceilo_agent.errors import Fault
 from ceilo_agent.pipeline.checking import Report, taken
 from ceilo_agent.pipeline.matching import Matcher
+
+_TELLING: Final = (
+    "expr", "name", "group_by", "metadata", "scale", "unit", "method", "size", "retention_time",
+    "growth_only",
+)  # fmt: skip
+"""Parameters that tell one step from another of the same transformer."""
 
 
 class Kind(enum.StrEnum):
@@ -37,7 +45,8 @@ class Node(msgspec.Struct, frozen=True):
     Attributes:
         id: unique in the graph: letters, digits and ``_``, nothing of the operator's.
         kind: what it is.
-        name: of the source, sink or publisher; for a step, of the transformer.
+        name: of the source, sink or publisher; for a step, of the transformer; for a publisher
+            without a name, its URL.
         details: what else there is to say of it, a few words each; holds no secret.
         warnings: indexes into the graph's.
     """
@@ -156,7 +165,10 @@ class _Drawing:
 
     def _publisher(self, publisher: PublisherDef) -> Node:
         url = f"{publisher.scheme}://{publisher.url.place}"
-        return self._node(Kind.PUBLISHER, publisher.name, [url])
+        node = self._node(Kind.PUBLISHER, publisher.name, [url])
+        if publisher.name in self._file.publishers:
+            return node
+        return msgspec.structs.replace(node, name=url, details=())
 
     def _edges(self) -> Iterator[Edge]:
         for source in self._sources:
@@ -172,10 +184,40 @@ class _Drawing:
 
 
 def _details(step: TransformerDef) -> Iterator[str]:
+    if makes := next(_makes(step.written), ""):
+        yield shown(makes)
     if step.meters:
-        yield f"meters: {', '.join(step.meters)}"
+        yield f"meters: {', '.join(map(shown, step.meters))}"
     if step.keep_original:
         yield "keeps the original"
+
+
+def _makes(written: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what parameters say of what comes out, the most telling first.
+
+    The shape is that of the shipped transformers. Other parameters may hold a secret.
+    """
+    source, target = _inside(written, "source"), _inside(written, "target")
+    if name := target.get("name"):
+        yield f"makes {name}"
+    for before, after in (
+        (written.get("map_from"), written.get("map_to")),
+        (_inside(source, "map_from").get("name"), _inside(target, "map_to").get("name")),
+    ):
+        if isinstance(before, str) and isinstance(after, str):
+            yield f"name: {before} -> {after}"
+    for mapping in (written, target):
+        for key in _TELLING:
+            value = mapping.get(key)
+            if isinstance(value, dict | list) and value:
+                yield f"{key}: {', '.join(map(str, value))}"
+            elif value not in (None, "", [], {}):
+                yield f"{key}: {value}"
+
+
+def _inside(written: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = written.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _publishers(file: PipelineFile) -> list[PublisherDef]:

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from msgspec.structs import replace
 
 from ceilo_agent import plugins
 from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
 from ceilo_agent.definition.tests import LATEST, CaseDef
 from ceilo_agent.pipeline.chain import Chain, build
+from ceilo_agent.pipeline.counted import CountedChain, CountedStep
 from ceilo_agent.pipeline.differences import Difference, Document, compare, document
 from ceilo_agent.pipeline.feed import START, Feed, Reading
 from ceilo_agent.pipeline.matching import Matcher
@@ -34,6 +34,7 @@ from ceilo_agent.sample import Batch, Sample
 
 MOST_TICKS: Final = 3600
 """Of one test, beside those before its samples."""
+_DAY: Final = 86400
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -42,9 +43,10 @@ class Result(msgspec.Struct, frozen=True):
     Attributes:
         case: the test.
         differences: between what it expects and what came out.
-        failures: transformers that failed, with the error.
-        dropped: given samples and samples on their way that were left out, and why.
+        failures: given samples that no source takes; transformers that failed, with the error.
+        dropped: samples on their way that were left out, and why.
         hints: what the operator may have forgotten.
+        notes: where the samples stayed, when something expected did not come.
     """
 
     case: CaseDef
@@ -52,6 +54,7 @@ class Result(msgspec.Struct, frozen=True):
     failures: tuple[str, ...]
     dropped: tuple[str, ...]
     hints: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -84,18 +87,15 @@ class Runner:
         takes = Matcher(case.meters or ("*",))
         with _failures() as found:
             came = [each for each in bench.run(readings, end) if takes(each["meter"])]
-            failures, dropped = tuple(found), (*refused, *bench.dropped())
+            failures, dropped = (*refused, *found), tuple(bench.dropped())
             differences = compare(case.expect, came)
-            missing = any(difference.got is None for difference in differences)
-            late = sum(takes(each["meter"]) for each in bench.later(end)) if missing else 0
-        hint = f"{late} more by the timer after the test's end at {end:.12g}: see 'until'"
-        return Result(
-            case,
-            tuple(differences),
-            failures,
-            dropped,
-            (hint,) if late else (),
-        )
+            missing = any(difference.missing for difference in differences)
+            notes = tuple(bench.notes()) if missing else ()
+            late = bench.later(end, takes) if missing else ""
+        hints = [late] if late else []
+        if differences or failures:
+            hints += self._feed.strangers(case)
+        return Result(case, tuple(differences), failures, dropped, tuple(hints), notes)
 
     def _chains(self, case: CaseDef) -> dict[str, Chain]:
         """Return new chains of the sinks that samples of a test may reach."""
@@ -115,10 +115,15 @@ class Runner:
             for step in sink.transformers:
                 self._makers[step.name] = plugins.load(plugins.TRANSFORMER, step.name)
         steps = [
-            replace(step, transformer=self._makers[written.name](written.parameters))
+            CountedStep(
+                step.name,
+                self._makers[written.name](written.parameters),
+                step.takes,
+                step.keep_original,
+            )
             for step, written in zip(self._built[sink.name].steps, sink.transformers, strict=True)
         ]
-        return Chain(sink.name, steps)
+        return CountedChain(sink.name, steps)
 
 
 class _Bench:
@@ -142,9 +147,25 @@ class _Bench:
             came += self._tick(tick)
         return came
 
-    def later(self, end: float) -> list[Document]:
-        """Return what comes out after the end, when everything is due."""
-        return self._tick(end + LATEST)
+    def later(self, end: float, takes: Callable[[str], bool]) -> str:
+        """Say what the timer gives first after the end, and when; empty if it gives nothing.
+
+        It runs every second of an hour, then every minute of a day, then when everything is due.
+        """
+        start = math.floor(end)
+        for after in (*range(1, 3600), *range(3600, _DAY + 1, 60), LATEST):
+            if came := sum(takes(each["meter"]) for each in self._tick(start + after)):
+                how = "see 'until'" if after == LATEST else f"write 'until: {start + after}'"
+                return f"{came} more by the timer after the test's end at {end:.12g}: {how}"
+        return ""
+
+    def notes(self) -> Iterator[str]:
+        """Say of each step that gave fewer samples than it got how many these were."""
+        for sink, chain in self._chains.items():
+            for number, step in enumerate(chain.steps, 1):
+                assert isinstance(step, CountedStep)
+                if told := step.counts.told(step.name):
+                    yield f"in the sink '{sink}', step {number} ({step.name}): {told}"
 
     def dropped(self) -> list[str]:
         """Say what the transformers dropped, and why."""

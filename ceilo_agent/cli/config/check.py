@@ -51,7 +51,9 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
         click.echo(str(warning._replace(what=f"warning: {warning.what}")), err=True)
     for report in reports:
         if report.file is not None and not report.faults:
-            click.echo(f"{report.file.path}: {_summary(report.file)}, no faults")
+            count = len(report.warnings)
+            told = f", {count} warning{'' if count == 1 else 's'}" if count else ""
+            click.echo(f"{report.file.path}: {_summary(report.file)}, no faults{told}")
     return FAULTY if faults else 0
 
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import click
 
 from ceilo_agent import options
-from ceilo_agent.cli.config.drawing import ASCII, BOX, drawing
+from ceilo_agent.cli.config.drawing import ASCII, BOX, WIDTH, drawing
 from ceilo_agent.cli.config.faults import FAULTY
 from ceilo_agent.cli.config.roles import role_option
 from ceilo_agent.definition.in_force import files
@@ -24,15 +26,14 @@ from ceilo_agent.pipeline.mermaid import mermaid
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @role_option
 @click.option(
-    "--format",
-    "form",
+    "--output",
     type=click.Choice(["text", "mermaid"]),
     default="text",
     show_default=True,
     help="mermaid: a flowchart for pages that draw it.",
 )
 @click.pass_obj
-def command(config_files: tuple[str, ...], file: Path | None, role: str, form: str) -> int:
+def command(config_files: tuple[str, ...], file: Path | None, role: str, output: str) -> int:
     """Draw FILE (default: what is in force): sources, sinks with their transformers, publishers.
 
     The exit code is 1 when the file has a fault; it is not drawn then.
@@ -53,10 +54,18 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, form: s
     graph = draw(report, *polling)
     encoding = sys.stdout.encoding or "ascii"
     style = BOX if _can("".join(BOX), encoding) else ASCII
-    text = mermaid(graph) if form == "mermaid" else drawing(graph, style)
+    text = mermaid(graph) if output == "mermaid" else drawing(graph, style, _width())
     # Names may hold what the terminal cannot show.
     click.echo(text.encode(encoding, "replace").decode(encoding), nl=False)
     return 0
+
+
+def _width() -> int:
+    """Return the cells of a line: those of the terminal, or what the environment says."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size((WIDTH, 24)).columns
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isascii() and columns.isdecimal() and int(columns) else WIDTH
 
 
 def _can(text: str, encoding: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,10 +15,17 @@ from ceilo_agent import plugins
 from ceilo_agent.cli.config.faults import FAULTY
 from ceilo_agent.definition import document
 from ceilo_agent.definition.nodes import shown
-from ceilo_agent.errors import ConfigError, Fault
-from ceilo_agent.pipeline.migration.migrate import migrate
+from ceilo_agent.errors import ConfigError
+from ceilo_agent.pipeline.migration.draft import Remark, Weight
+from ceilo_agent.pipeline.migration.migrate import Misplaced, migrate
 
 _FILE = click.Path(path_type=Path)
+_WEIGHTS: Final = {
+    Weight.DECIDE: ("To be decided by hand:", "to decide"),
+    Weight.MEANING: ("Changed meaning:", "changed meaning"),
+    Weight.DONE: ("Done:", "done"),
+}
+"""Headings of the report, and the words of its last line."""
 
 
 def _publisher(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
@@ -46,8 +54,8 @@ def command(
 ) -> int:
     """Turn PIPELINE, a pipeline.yaml of Ceilometer's, into ours.
 
-    What means something else from then on is reported on standard error. The exit code is 1 when
-    something is left to be decided by hand.
+    What there is to decide, what means something else from then on and what was done is reported
+    on standard error. The exit code is 1 when what comes out does not load.
     """
     if output is not None and output.exists() and not force:
         raise click.UsageError(f"{output} exists: --force overwrites it")
@@ -56,14 +64,15 @@ def command(
             document.read(file)  # to fail is wrong use, and no fault of what it says
     try:
         made = migrate(pipeline, polling, publisher, str(output or "stdout"))
+    except Misplaced as error:
+        raise click.ClickException(str(error)) from None
     except ConfigError as error:
-        _tell(error.faults, "error: ")
+        for fault in error.faults:
+            click.echo(str(fault._replace(what=f"error: {fault.what}")), err=True)
         return FAULTY
-    _tell(made.remarks)
     if not made.changed and not made.faults:
         click.echo(f"{pipeline}: needs no change", err=True)
-    _tell(made.warnings, "warning: ")
-    _tell(made.faults, "error: ")
+    _report(made.remarks)
     if output is None:
         click.echo(made.text, nl=False)
     else:
@@ -71,9 +80,16 @@ def command(
     return FAULTY if made.faults else 0
 
 
-def _tell(faults: Iterable[Fault], kind: str = "") -> None:
-    for fault in faults:
-        click.echo(str(fault._replace(what=kind + fault.what)), err=True)
+def _report(remarks: Sequence[Remark]) -> None:
+    """Tell of what is to decide first, and how much there is of each weight last."""
+    counts = []
+    for weight, (heading, words) in _WEIGHTS.items():
+        found = [str(remark.fault) for remark in remarks if remark.weight is weight]
+        if found:
+            click.echo("\n".join([heading, *found, ""]), err=True)
+        counts.append(f"{len(found)} {words}")
+    if remarks:
+        click.echo(", ".join(counts), err=True)
 
 
 def _write(path: Path, text: str, like: Path) -> None:

@@ -23,6 +23,9 @@ from ceilo_agent.pipeline.testing import Result, Runner
 MOST_SHOWN: Final = 20
 """Differences of one test that are shown as text."""
 
+_KINDS: Final = (("", False, False), ("missing", True, False), ("unexpected", False, True))
+"""Of differences, in the order in which they are shown: title, nothing came, nothing expected."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*")
 """Texts that YAML takes for text without quotes, if they are no word such as `true`."""
 
@@ -98,19 +101,30 @@ def _as_document(result: Result) -> dict[str, Any]:
         "failures": result.failures,
         "dropped": result.dropped,
         "hints": result.hints,
+        "notes": result.notes,
     }
 
 
 def _report(result: Result) -> Iterator[str]:
     """Yield the lines of a test that failed."""
     yield f"{_place(result.case)}: failed: {result.case.name}"
-    for difference in result.differences[:MOST_SHOWN]:
-        yield from _lines(difference)
+    shown = result.differences[:MOST_SHOWN]
+    for title, missing, unexpected in _KINDS:
+        lines = [
+            line
+            for each in shown
+            if (each.got is None, each.expected is None) == (missing, unexpected)
+            for line in _lines(each)
+        ]
+        if lines and title:
+            yield f"  {title}:"
+        yield from lines
     if (more := len(result.differences) - MOST_SHOWN) > 0:
         yield f"  ... and {more} more"
     for title, notes in (
         ("error", result.failures),
         ("dropped", result.dropped),
+        ("note", result.notes),
         ("hint", result.hints),
     ):
         yield from (f"  {title}: {note}" for note in notes)

@@ -16,6 +16,7 @@ from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
 from ceilo_agent.pipeline.expressions.evaluation import number
 from ceilo_agent.pipeline.expressions.terms import NUMERIC, Evaluate, Kind, Term, folded
+from ceilo_agent.pipeline.volumes import BEYOND
 from ceilo_agent.sample import Volume
 
 Test = Callable[[Any, Any], Any]
@@ -174,8 +175,8 @@ def _with_default(key: str, default: Volume) -> Evaluate:
 
     def evaluate(s: Any, _v: Any) -> Any:
         value = s.resource.metadata.get(key)
-        if type(value) is int:
-            return value or default
+        if type(value) is int and 0 < value < BEYOND:
+            return value
         return number(value) if value else default
 
     return evaluate

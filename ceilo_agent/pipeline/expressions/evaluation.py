@@ -55,11 +55,16 @@ _STANDS_FOR: Final = {
 def number(value: Any) -> Volume:
     """Return a value fit for arithmetic; a truth counts as 0 or 1.
 
+    An integer of more than 64 bits becomes a float: products of such take their time.
+
     Raises:
         EvaluationError: it is no number, or not a finite one.
+        OverflowError: an integer that no float can hold.
     """
     kind = type(value)
-    if kind is int or (kind is float and isfinite(value)):
+    if kind is int:
+        return value if LEAST <= value < BEYOND else float(value)
+    if kind is float and isfinite(value):
         return value  # type: ignore[no-any-return]
     if kind is bool:
         return int(value)
@@ -73,11 +78,6 @@ def result(value: Any) -> Volume:
         EvaluationError: it is none.
         OverflowError: an integer that no float can hold.
     """
-    kind = type(value)
-    if kind is int and LEAST <= value < BEYOND:
-        return value  # type: ignore[no-any-return]
-    if kind is int:
-        return float(value)
-    if kind is float and value in (inf, -inf):
+    if type(value) is float and value in (inf, -inf):
         raise EvaluationError(RANGE)
     return number(value)

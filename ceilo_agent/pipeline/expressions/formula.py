@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Final, Self
 
 from ceilo_agent.errors import Malformed
+from ceilo_agent.pipeline.expressions.arithmetic import FUNCTIONS
 from ceilo_agent.pipeline.expressions.compiled import Compiled, read
 from ceilo_agent.pipeline.expressions.evaluation import EvaluationError, reason, result
-from ceilo_agent.pipeline.expressions.names import MeterNames
+from ceilo_agent.pipeline.expressions.names import NAMES, MeterNames
 from ceilo_agent.pipeline.expressions.source import unquoted
 from ceilo_agent.pipeline.expressions.terms import Evaluate, expect_number
 from ceilo_agent.sample import Sample, Volume
@@ -18,6 +19,7 @@ from ceilo_agent.sample import Sample, Volume
 __all__ = ["EvaluationError", "Formula"]
 
 _METER: Final = re.compile(r"\$\(([\w.-]+)\)")
+_NAME: Final = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.\w+)*")
 
 
 class Formula(Compiled):
@@ -54,7 +56,10 @@ class Formula(Compiled):
         if "$" in bare:
             raise Malformed("'$' begins no meter", bare.index("$"), "a meter is written $(name)")
         if not meters:
-            raise Malformed("an expression of meters, $(name), was expected")
+            named = _NAME.finditer(bare)
+            first = next((name for name in named if name[0] not in FUNCTIONS), None)
+            what = "an expression of meters, $(name), was expected"
+            raise Malformed(what, first.start() if first else 0, _written(first))
         term, fields = read(text, code, MeterNames(meters))
         expect_number(term)
         return cls(text, fields, term.evaluate, tuple(dict.fromkeys(meters.values())))
@@ -69,3 +74,8 @@ class Formula(Compiled):
             return result(self._evaluate(samples, None))
         except Exception as error:
             raise EvaluationError(reason(error)) from None
+
+
+def _written(name: re.Match[str] | None) -> str:
+    """Say how to write the meter that a bare name may be, empty where it is a field."""
+    return "" if name is None or name[0].partition(".")[0] in NAMES else f"write $({name[0]})"

@@ -104,6 +104,10 @@ class Grammar:
         return reader(node)
 
     def _refused(self, part: ast.AST, offset: int) -> Malformed:
+        if isinstance(part, ast.Tuple):
+            found = self._source.grouped(offset, self._source.end(part))
+            if found is not None and found.hint.count("_") > 1:  # one comma: a decimal sign
+                return found
         words, hint = _REFUSED.get(type(part), ("this", ""))
         return Malformed(f"{words} is not allowed in an expression", offset, hint)
 
@@ -152,8 +156,23 @@ class Grammar:
             operate = OPERATORS.get(type(each.op))
             if operate is None:
                 raise self._refused(each.op, self._source.between(each.left, each.right))
-            term = operation(operate, term, self._read(each.right), self._source.offset(each))
+            try:
+                term = operation(operate, term, self._read(each.right), self._source.offset(each))
+            except Malformed as error:
+                hint = self._hyphenated(each)
+                raise Malformed(error.what, error.offset, hint or error.hint) from None
         return term
+
+    def _hyphenated(self, node: ast.BinOp) -> str:
+        """Say how to write a name of metadata with a hyphen, empty where there is none."""
+        left = node.left
+        if not isinstance(node.op, ast.Sub) or not isinstance(left, ast.Attribute):
+            return ""
+        if self._source.end(left) + 1 != self._source.offset(node.right):
+            return ""
+        offset = self._part(left).offset
+        before = self._source.written(left.value)
+        return f'write {before}["{self._source.following(offset)}"]'
 
     def _unary(self, node: ast.UnaryOp) -> Term:
         offset = self._source.offset(node)

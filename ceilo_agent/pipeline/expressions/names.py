@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from ceilo_agent.definition.nodes import shown
@@ -63,7 +65,11 @@ class SampleNames(Names):
     def term(self, name: str, offset: int, parts: Sequence[Part]) -> Term:
         """Return the term of a field, or of metadata."""
         if name not in NAMES:
-            raise _unknown(name, offset, (*NAMES, *FUNCTIONS), "; a text stands in quotes")
+            valid = (*NAMES, *FUNCTIONS)
+            if (parts or "_" in name) and not nearest(name, valid):
+                hint = f"{METADATA}.{shown(dotted(name, parts))} reads metadata"
+                raise Malformed(f"unknown name '{shown(name)}'", offset, hint)
+            raise _unknown(name, offset, valid, "; a text stands in quotes")
         self.read.add(name)
         if name == METADATA:
             return _metadata(offset, parts)
@@ -89,7 +95,7 @@ class MeterNames(Names):
         """Return the term of a meter's volume, or of its sample's metadata."""
         meter = self._meters.get(offset)
         if meter is None or name != f"$({meter})":
-            raise self._no_meter(name, offset)
+            raise self._no_meter(name, offset, parts)
         if not parts:
             self.read.add(VOLUME)
             return Term(lambda samples, _v: samples[meter].volume, Kind.NUMBER, offset)
@@ -100,14 +106,25 @@ class MeterNames(Names):
         evaluate = _metadata(offset, rest).evaluate
         return Term(lambda samples, _v: evaluate(samples[meter], None), ANYTHING, offset)
 
-    def _no_meter(self, name: str, offset: int) -> Malformed:
+    def _no_meter(self, name: str, offset: int, parts: Sequence[Part]) -> Malformed:
         if name in NAMES:
             meter = next(iter(self._meters.values()))
             hint = f"write $({meter})" + ("" if name == VOLUME else f".{METADATA}.NAME")
             return Malformed(f"'{name}' belongs to no meter here", offset, hint)
-        if name in self._meters.values():
+        if name in self._meters.values() or (parts and name not in FUNCTIONS):
+            name = dotted(name, parts)
             return Malformed(f"unknown name '{shown(name)}'", offset, f"write $({shown(name)})")
+        hint = nearest(name, FUNCTIONS)
+        if not hint and name[0].isalpha() and name.isidentifier():
+            hint = f"write $({shown(name)})"
+        if hint:
+            return Malformed(f"unknown name '{shown(name)}'", offset, hint)
         return _unknown(name, offset, FUNCTIONS)
+
+
+def dotted(name: str, parts: Sequence[Part]) -> str:
+    """Return a name with the names after it, up to the first in brackets."""
+    return ".".join((name, *(part.key for part in takewhile(attrgetter("is_attribute"), parts))))
 
 
 def no_part(what: str, part: Part, whole: str) -> Malformed:

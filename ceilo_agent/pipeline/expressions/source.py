@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Final
 
 from ceilo_agent.definition.nodes import shown
@@ -18,6 +19,7 @@ MOST_DEPTH: Final = 30
 _BREAKS: Final = str.maketrans("\n\r\t", "   ")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
+_GROUPED: Final = re.compile(r"(?<![\w.])[0-9]{1,3}(?:,[0-9]{3})+(?![\w.])")
 _HINTS: Final = {
     "=": "'==' compares",
     ":": "'==' compares",
@@ -48,7 +50,7 @@ class Source:
         code = code.translate(_BREAKS)
         self._shift = len(code) - len(code.lstrip(" "))
         self._bytes = code.strip(" ").encode()
-        self.tree = self._parse(code.strip(" "))
+        self.tree = self._parse(code)
         self._check_size()
 
     def offset(self, node: ast.expr) -> int:
@@ -65,6 +67,11 @@ class Source:
         gap = self._text[begin : self.offset(right)]
         return begin + len(gap) - len(gap.lstrip(" \t\r\n()"))
 
+    def following(self, offset: int) -> str:
+        """Return what stands at an offset of letters, digits and hyphens."""
+        found = re.compile(r"[\w-]+").match(self._text, offset)
+        return found[0] if found else ""
+
     def written(self, node: ast.expr) -> str:
         """Return what the operator wrote for a node."""
         return self._text[self.offset(node) : self.end(node)]
@@ -73,25 +80,53 @@ class Source:
         """Return the offset in the text of a column in UTF-8 bytes."""
         return len(self._bytes[:column].decode(errors="replace")) + self._shift
 
+    def grouped(self, begin: int, end: int) -> Malformed | None:
+        """Return the fault of a number with commas between its thousands, None without one."""
+        bare = _blanked(self._text)
+        found = _GROUPED.search(bare, begin, end)
+        if found is None:
+            return None
+        hint = f"write {found[0].replace(',', '_')}"
+        return Malformed("the digits of a number are grouped with '_'", found.start(), hint)
+
     def _parse(self, code: str) -> ast.expr:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(code, mode="eval").body
+            return _parsed(code.strip(" "))
         except SyntaxError as error:
             raise self._fault(error, code) from None
         except (RecursionError, MemoryError):
             raise Malformed("is nested too deeply") from None
 
     def _fault(self, error: SyntaxError, code: str) -> Malformed:
-        """Return a syntax error in our words: the version of Python changes its own."""
+        """Return a syntax error in our words: the version of Python changes its own.
+
+        Inside brackets Python tells where the expression begins, outside where it goes wrong. So
+        what stands in each pair of brackets is read by itself, the innermost first.
+        """
         if "(unicode error)" in error.msg:
             return Malformed("a backslash in a text begins no character", self._text.find("\\"))
+        if found := self.grouped(0, len(self._text)):
+            return found
+        for begin, end in _inner(_blanked(code)):
+            try:
+                _parsed(code[begin:end].strip(" "))
+            except SyntaxError as inside:
+                return self._told(inside, code, begin, end)
+            except (RecursionError, MemoryError):
+                break
+        return self._told(error, code, 0, len(code))
+
+    def _told(self, error: SyntaxError, code: str, begin: int, end: int) -> Malformed:
+        """Return the fault of a syntax error in a part of the code."""
+        part = code[begin:end]
+        shift = begin + len(part) - len(part.lstrip(" "))
+        place = shift + (error.offset or 1) - 1
         if "'else'" in error.msg:
-            return Malformed("'if' without 'else'", self._shift + (error.offset or 1) - 1)
-        if not error.offset or error.offset > len(code):
-            return Malformed("ends too early", self._shift + len(code))
-        place = self._shift + error.offset - 1
+            return Malformed("'if' without 'else'", place)
+        if not error.offset or error.offset > len(part.strip(" ")):
+            if end == len(code):
+                return Malformed("ends too early", len(code.rstrip(" ")))
+            place = end  # the bracket that closes the part
         found = re.compile(r"\w+|.", re.DOTALL).match(self._text, place)
         word = found[0] if found else ""
         visible = shown(word) if word.isprintable() else ascii(word)[1:-1]
@@ -117,6 +152,24 @@ class Source:
                 left.append((child, depth + (not leans)))
         if nodes > MOST_NODES:
             raise Malformed(f"has more than {MOST_NODES} names, numbers and operators")
+
+
+def _parsed(code: str) -> ast.expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code, mode="eval").body
+
+
+def _inner(bare: str) -> Iterator[tuple[int, int]]:
+    """Yield where what stands in brackets begins and ends, the innermost first, no empty ones."""
+    opened: list[int] = []
+    for place, char in enumerate(bare):
+        if char in "([{":
+            opened.append(place)
+        elif char in _PAIRS and opened:
+            begin = opened.pop() + 1
+            if bare[begin:place].strip():
+                yield begin, place
 
 
 def unquoted(text: str) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ceilo_agent.meters.catalogue import known
+from ceilo_agent.pipeline.checking import LEAVE_OUT, twice
 from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.pipeline.migration import meters
-from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.shapes import texts
 
 _RENAMING: Final = frozenset(
@@ -26,42 +27,51 @@ def tell_native(draft: Draft, sources: Any, sinks: Any) -> None:
         sources: as they will be.
         sinks: as they will be, in the order of the file.
     """
-    fed: dict[str, set[str]] = {}
-    polled: set[str] = set()
-    for source in sources if isinstance(sources, list) else ():
-        if isinstance(source, Mapping):
-            taken = meters.taken(texts(source.get("meters")))
-            if source.get("interval"):
-                polled.update(taken)
-            for sink in texts(source.get("sinks")):
-                fed.setdefault(sink, set()).update(taken)
+    fed, polls = _reaching(sources)
     for number, sink in enumerate(sinks if isinstance(sinks, list) else ()):
         if not isinstance(sink, Mapping):
             continue
-        names = fed.get(str(sink.get("name")), set())
-        for step, made, left in _made(sink, names):
+        name = str(sink.get("name"))
+        polled = {**polls.get("", {}), **polls.get(name, {})}
+        for step, made in _made(sink, fed.get(name, set())):
             native = [name for name in known() if name in made]
             if not native:
                 continue
             path = ("sinks", number, "transformers", step)
-            twice = [name for name in native if name in polled]
-            if twice and not left & set(twice):
+            again = [name for name in native if name in polled]
+            for source in dict.fromkeys(map(polled.get, again)):
+                names = [name for name in again if polled[name] == source]
+                draft.tell(Weight.DECIDE, path, twice(names, str(source)), LEAVE_OUT)
+            if not again:
                 draft.tell(
-                    path,
-                    f"a source polls {meters.shortened(twice)}, which this step makes too: "
-                    "they come twice",
-                    "leave the step out, or exclude the meters with '!'",
-                )
-            else:
-                draft.tell(
+                    Weight.MEANING,
                     path,
                     f"the agent can give {meters.shortened(native)} by itself",
                     "a source that lists it needs no such step",
                 )
 
 
-def _made(sink: Mapping[str, Any], names: set[str]) -> Iterator[tuple[int, set[str], set[str]]]:
-    """Yield each step's number, the new names that it makes, and the names that pass it."""
+def _reaching(sources: Any) -> tuple[dict[str, set[str]], dict[str, dict[str, str]]]:
+    """Return what reaches each sink: the meters, and those that are polled with a source of each.
+
+    Under the name of no sink stands what any source polls.
+    """
+    fed: dict[str, set[str]] = {}
+    polls: dict[str, dict[str, str]] = {}
+    for source in sources if isinstance(sources, list) else ():
+        if not isinstance(source, Mapping):
+            continue
+        taken = meters.taken(texts(source.get("meters")))
+        for sink in ("", *texts(source.get("sinks"))):
+            fed.setdefault(sink, set()).update(taken)
+            if source.get("interval"):
+                found = polls.setdefault(sink, {})
+                found |= {meter: str(source.get("name")) for meter in taken if meter not in found}
+    return fed, polls
+
+
+def _made(sink: Mapping[str, Any], names: set[str]) -> Iterator[tuple[int, set[str]]]:
+    """Yield each step's number and the new names that it makes."""
     steps = sink.get("transformers")
     for number, step in enumerate(steps if isinstance(steps, list) else ()):
         if not isinstance(step, Mapping) or str(step.get("name")) not in _RENAMING:
@@ -69,7 +79,7 @@ def _made(sink: Mapping[str, Any], names: set[str]) -> Iterator[tuple[int, set[s
         takes = Matcher(texts(step.get("meters")) or ["*"])
         passing = {name for name in names if not takes(name) or step.get("keep_original") is True}
         made = {name: _renamed(step, name) for name in names if takes(name)}
-        yield number, {new for old, new in made.items() if new != old}, passing
+        yield number, {new for old, new in made.items() if new != old}
         names = passing | set(made.values())
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ceilo_agent.definition import document
 from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, Position, plain
@@ -28,13 +29,30 @@ from ceilo_agent.pipeline.migration.spans import Unplaced
 _NO_COMMENTS: Final = "written anew: its comments are not kept"
 
 
+class Weight(enum.IntEnum):
+    """What a remark asks of the operator; the heaviest first."""
+
+    DECIDE = 1
+    """Something that nobody but the operator can decide."""
+    MEANING = 2
+    """Something is different from then on."""
+    DONE = 3
+    """A change that keeps the meaning."""
+
+
+class Remark(NamedTuple):
+    """What to tell the operator."""
+
+    weight: Weight
+    fault: Fault
+
+
 class Draft:
     """One file.
 
     Attributes:
         file: its name.
         data: what it says: dicts, lists and scalars.
-        remarks: what to tell the operator.
 
     Raises:
         ConfigError: it cannot be read, is not YAML or contradicts itself.
@@ -49,7 +67,7 @@ class Draft:
         if found.root is None:
             raise ConfigError([Fault(self.file, 0, 0, "the file is empty")])
         self.data: Any = plain(found.root)
-        self.remarks: list[Fault] = []
+        self._remarks: dict[tuple[Path, Remark], None] = {}
         self._root = found.root
         self._changes: dict[Path, list[Change]] = {}  # by the first two steps of their paths
         self._said: set[str] = set()
@@ -100,20 +118,36 @@ class Draft:
 
     # -- what is to be said and done -------------------------------------------------------------
 
-    def tell(self, path: Path, what: str, hint: str = "") -> None:
-        """Add a remark about the key or item at a path."""
-        self.remarks.append(Fault(self.file, *self.place(path), what, hint))
+    @property
+    def remarks(self) -> list[Remark]:
+        """What to tell the operator, in the order of the file."""
+        return sorted({remark for _, remark in self._remarks}, key=lambda remark: remark.fault)
 
-    def tell_once(self, path: Path, what: str, hint: str = "") -> None:
+    def tell(self, weight: Weight, path: Path, what: str, hint: str = "") -> None:
+        """Add a remark about the key or item at a path."""
+        remark = Remark(weight, Fault(self.file, *self.place(path), what, hint))
+        self._remarks[path, remark] = None
+
+    def tell_once(self, weight: Weight, path: Path, what: str, hint: str = "") -> None:
         """Add a remark that would be the same at other places, at the first of them."""
         if what not in self._said:
             self._said.add(what)
-            self.tell(path, what, hint)
+            self.tell(weight, path, what, hint)
 
-    def remove(self, path: Path, what: str, hint: str = "") -> None:
+    def done(self, path: Path, what: str, hint: str = "") -> None:
+        """Add a remark about a change that keeps the meaning."""
+        self.tell(Weight.DONE, path, what, hint)
+
+    def forget(self, path: Path) -> None:
+        """Take the remarks about what lies at or below a path back: it goes as a whole."""
+        self._remarks = {
+            (at, remark): None for at, remark in self._remarks if at[: len(path)] != path
+        }
+
+    def remove(self, path: Path, what: str, hint: str = "", weight: Weight = Weight.DONE) -> None:
         """Take a key or an item away and say why."""
         self._add(Remove(path))
-        self.tell(path, what, hint)
+        self.tell(weight, path, what, hint)
 
     def replace(self, path: Path, value: Any) -> None:
         """Put another value in the place of one."""
@@ -158,7 +192,7 @@ class Draft:
             made = ""
         if says(made, self.outcome()):
             return made
-        self.remarks.append(Fault(self.file, 1, 1, _NO_COMMENTS))
+        self._remarks[(), Remark(Weight.DONE, Fault(self.file, 1, 1, _NO_COMMENTS))] = None
         return written_anew(self.outcome())
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ceilo_agent.pipeline.migration.changes import Path
-from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.pipeline.migration.draft import Draft, Weight
 
 Parameters = Mapping[str, Any]
 
-_TWICE: Final = "a sample that comes a second time gives none here; it gave one of 0"
+_TWICE: Final = "a sample that is delivered twice counts once; Ceilometer gave a 0 for the second"
 
 
 def tell_meanings(draft: Draft, path: Path, name: str, parameters: Parameters) -> None:
@@ -39,41 +39,38 @@ def _rate_of_change(draft: Draft, path: Path, parameters: Parameters) -> None:
     target = _inside(parameters, "target")
     if isinstance(target.get("scale"), int | float):
         draft.tell(
+            Weight.MEANING,
             (*path, "parameters", "target", "scale"),
             "the rate is multiplied by the number here; in Ceilometer by the number and by the "
             "sample's volume, a fault",
         )
     if not target.get("type"):
-        draft.tell(path, "rate_of_change: the rate is a gauge; it had the type of what went in")
+        draft.tell(
+            Weight.MEANING,
+            path,
+            "rate_of_change: the rate is a gauge; it had the type of what went in",
+        )
     _unit(draft, path, parameters)
-    draft.tell_once(path, f"rate_of_change: {_TWICE}")
+    draft.tell_once(Weight.MEANING, path, f"rate_of_change: {_TWICE}")
 
 
 def _delta(draft: Draft, path: Path, parameters: Parameters) -> None:
     _unit(draft, path, parameters)
     if parameters.get("growth_only"):
         draft.tell_once(
+            Weight.MEANING,
             (*path, "parameters", "growth_only"),
             "growth_only: of a counter that began again comes what it gained since; Ceilometer "
             "left that out",
         )
-    draft.tell_once(path, f"delta: {_TWICE}")
-
-
-def _unit_conversion(draft: Draft, path: Path, parameters: Parameters) -> None:
-    scale = _inside(parameters, "target").get("scale")
-    if isinstance(scale, str) and "volume" not in scale:
-        draft.tell(
-            (*path, "parameters", "target", "scale"),
-            "the value of the expression is the volume, so that all samples had the same",
-            "a factor is written: volume * (...)",
-        )
+    draft.tell_once(Weight.MEANING, path, f"delta: {_TWICE}")
 
 
 def _aggregator(draft: Draft, path: Path, parameters: Parameters) -> None:
     where = (*path, "parameters")
     if parameters.get("size"):
         draft.tell(
+            Weight.MEANING,
             (*where, "size"),
             "size: so many samples of a group close its window; in Ceilometer of all groups "
             "together",
@@ -81,11 +78,13 @@ def _aggregator(draft: Draft, path: Path, parameters: Parameters) -> None:
     elif parameters.get("retention_time"):
         if "size" not in parameters:
             draft.tell(
+                Weight.MEANING,
                 (*where, "retention_time"),
                 "retention_time: a window is this long; in Ceilometer the default 'size: 1' "
                 "closed it with each message",
             )
         draft.tell_once(
+            Weight.MEANING,
             (*where, "retention_time"),
             "aggregator: a window begins at a multiple of retention_time and is closed by a timer; "
             "its output has the window's time. In Ceilometer it began with the first sample, and "
@@ -94,6 +93,7 @@ def _aggregator(draft: Draft, path: Path, parameters: Parameters) -> None:
     target, taken = _inside(parameters, "target"), _inside(parameters, "source")
     if target.get("name") or (target.get("map_to") and taken.get("map_from")):
         draft.tell_once(
+            Weight.MEANING,
             (*where, "target"),
             "aggregator: a gauge with another name comes out; in Ceilometer it never did",
         )
@@ -103,6 +103,7 @@ def _aggregator(draft: Draft, path: Path, parameters: Parameters) -> None:
 def _arithmetic(draft: Draft, path: Path, parameters: Parameters) -> None:
     del parameters
     draft.tell_once(
+        Weight.MEANING,
         path,
         "arithmetic: the meters of one cycle belong together, and what comes out has their time; "
         "Ceilometer also took those of different cycles",
@@ -113,6 +114,7 @@ def _arithmetic(draft: Draft, path: Path, parameters: Parameters) -> None:
 def _unit(draft: Draft, path: Path, parameters: Parameters) -> None:
     if _inside(parameters, "source").get("unit"):
         draft.tell(
+            Weight.MEANING,
             (*path, "parameters", "source", "unit"),
             "source.unit: samples in another unit pass unchanged; Ceilometer did not look at it "
             "here",
@@ -125,5 +127,4 @@ _CHECKS: Final[Mapping[str, Callable[[Draft, Path, Parameters], None]]] = {
     "arithmetic": _arithmetic,
     "delta": _delta,
     "rate_of_change": _rate_of_change,
-    "unit_conversion": _unit_conversion,
 }

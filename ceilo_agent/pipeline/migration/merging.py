@@ -35,7 +35,7 @@ def takers(pipeline: Draft) -> list[Taker]:
     for path, source in pipeline.mappings(("sources",)):
         for key in ("interval", "resources", "discovery"):
             if key in source:
-                pipeline.tell((*path, key), f"'{key}' removed: polling.yaml says what is polled")
+                pipeline.done((*path, key), f"'{key}' removed: polling.yaml says what is polled")
         found.append(
             Taker(
                 path,
@@ -64,7 +64,8 @@ def join(polling: Draft, sources: Sequence[Source], pipeline: Draft) -> None:
     for taker in every:
         if taker.name not in used:
             what = f"source '{shown(taker.name)}' removed: polling.yaml polls none of its meters"
-            pipeline.tell(taker.path, what)
+            pipeline.forget(taker.path)
+            pipeline.done(taker.path, what)
     pipeline.remove(
         ("sources",),
         "the sources are those of polling.yaml now, each with its sinks: what comes from "
@@ -85,6 +86,7 @@ def _join(polling: Draft, source: Source, every: Sequence[Taker], names: set[str
     name = shown(source.name)
     if not groups:
         what = f"source '{name}' removed: no source of pipeline.yaml takes its meters"
+        polling.forget(source.path)
         polling.remove(source.path, what)
     elif len(groups) == 1 and not lost:
         (sinks,) = groups
@@ -93,14 +95,14 @@ def _join(polling: Draft, source: Source, every: Sequence[Taker], names: set[str
             what = (
                 "'sinks' are those of pipeline.yaml now: Ceilometer ignored those in polling.yaml"
             )
-            polling.tell((*source.path, "sinks"), what)
+            polling.done((*source.path, "sinks"), what)
         else:
             polling.insert(source.path, "sinks", list(sinks))
     else:
         _split(polling, source, groups, names)
     if groups and lost:
         what = f"{meters.shortened(lost)} removed: no source of pipeline.yaml takes them"
-        polling.tell(source.path, what)
+        polling.done(source.path, what)
     return used
 
 
@@ -124,7 +126,7 @@ def _split(
     if len(made) > 1:
         every = ", ".join(f"'{shown(each['name'])}'" for each in made)
         what = f"split into {every}: pipeline.yaml gives their meters to different sinks"
-        polling.tell(source.path, what, "comments in it are not kept")
+        polling.done(source.path, what, "comments in it are not kept")
 
 
 def _name(source: str, sinks: Sequence[str], taken: set[str]) -> str:
@@ -158,6 +160,6 @@ def text_of_both(polling: Draft, pipeline: Draft) -> tuple[str, dict[str, Any]]:
     second = _START.sub(r"\1", pipeline.write())
     text = f"{first.rstrip()}\n\n{second.lstrip()}"
     if not says(text, data):
-        pipeline.tell((), "written anew, together with polling.yaml: comments are not kept")
+        pipeline.done((), "written anew, together with polling.yaml: comments are not kept")
         text = written_anew(data)
     return text, data

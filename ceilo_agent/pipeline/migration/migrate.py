@@ -15,7 +15,7 @@ from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.checking import check
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.derived import tell_native
-from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.pipeline.migration.draft import Draft, Remark, Weight
 from ceilo_agent.pipeline.migration.merging import join, text_of_both
 from ceilo_agent.pipeline.migration.shapes import drop_unknown
 from ceilo_agent.pipeline.migration.sinks import revise_sinks
@@ -29,22 +29,25 @@ from ceilo_agent.pipeline.migration.sources import (
 _EVENTS: Final = "only samples go through our file: leave event_pipeline.yaml with Ceilometer"
 
 
+class Misplaced(ConfigError):
+    """A polling.yaml in the place of a pipeline.yaml, or the other way round."""
+
+
 class Migrated(msgspec.Struct, frozen=True):
     """The outcome.
 
     Attributes:
         text: our file.
         changed: whether it differs from the file that went in.
-        remarks: what changed, at places in the files that went in, in their order.
-        faults: what must be decided by hand, at places in `text`.
-        warnings: what works but should not stay, at places in `text`.
+        remarks: what to tell the operator, the heaviest first: at places in the files that went in,
+            or in `text`.
+        faults: why the file does not load, at places in `text`.
     """
 
     text: str
     changed: bool
-    remarks: list[Fault]
+    remarks: list[Remark]
     faults: list[Fault]
-    warnings: list[Fault]
 
 
 def migrate(
@@ -59,23 +62,47 @@ def migrate(
         name: of the outcome, for its faults.
 
     Raises:
+        Misplaced: a file is not what it was named as.
         ConfigError: a file cannot be read, or is none that could be turned into ours.
     """
     pipe = _draft(pipeline)
+    polls = None if polling is None else _draft(polling)
+    _place(pipe, polls)
     drop_unknown(pipe, (), KEYS)
-    revise_sinks(pipe, publisher)
-    drafts = [pipe]
-    if polling is None:
+    missing = revise_sinks(pipe, publisher)
+    if polls is None:
         text, data, changed = _single(pipe)
     else:
-        drafts.insert(0, _draft(polling))
-        text, data = _pair(*drafts)
-        changed = True
+        (text, data), changed = _pair(polls, pipe), True
     tell_native(pipe, data.get("sources"), data.get("sinks"))
-    remarks = [remark for draft in drafts for remark in sorted(set(draft.remarks))]
+    remarks = [*(polls.remarks if polls else ()), *pipe.remarks]
     faults, warnings = _checked(text, name)
-    said = {remark.what for remark in remarks}
-    return Migrated(text, changed, remarks, faults, [w for w in warnings if w.what not in said])
+    said = {remark.fault.what for remark in remarks}
+    said |= {f"no publisher is named '{shown(scheme)}'" for scheme in missing}
+    for kind, found in (("error", faults), ("warning", warnings)):
+        remarks += [
+            Remark(Weight.DECIDE, fault._replace(what=f"{kind}: {fault.what}"))
+            for fault in found
+            if fault.what not in said
+        ]
+    return Migrated(text, changed, sorted(remarks, key=lambda remark: remark.weight), faults)
+
+
+def _place(pipe: Draft, polls: Draft | None) -> None:
+    """Refuse files that stand in the place of each other.
+
+    Raises:
+        Misplaced: with what to write instead.
+    """
+    if "sources" in pipe.data and "sinks" not in pipe.data:
+        what = "it has no sinks: it is a polling.yaml, and no pipeline.yaml"
+        hint = f"'config migrate PIPELINE --polling {pipe.file}', with the pipeline.yaml beside it"
+        if polls is not None and "sinks" in polls.data:
+            hint = f"the other way round: 'config migrate {polls.file} --polling {pipe.file}'"
+        raise Misplaced([Fault(pipe.file, 0, 0, what, hint)])
+    if polls is not None and "sinks" in polls.data:
+        what = "it has sinks: it is a pipeline.yaml, and no polling.yaml"
+        raise Misplaced([Fault(polls.file, 0, 0, what, "'--polling' names the polling.yaml")])
 
 
 def _draft(path: Path) -> Draft:
@@ -100,13 +127,14 @@ def _single(pipe: Draft) -> tuple[str, dict[str, Any], bool]:
     sources = revise(pipe, polls=polls)
     if not polls and sources:
         pipe.tell(
+            Weight.DECIDE,
             ("sources",),
-            "no source has an interval, so that nothing is polled: the file is of Ceilometer 8 or "
-            "later, whose polling.yaml says what is",
-            "'--polling FILE' joins the two",
+            "no source has an interval: nothing is polled",
+            "since Ceilometer 8 a polling.yaml says what is: '--polling FILE' joins the two",
         )
     for earlier, later, names in overlaps(sources, same=False) if polls else ():
         pipe.tell(
+            Weight.MEANING,
             later.path,
             f"'{shown(later.name)}' polls {meters.shortened(names)} at another interval than "
             f"'{shown(earlier.name)}': each gives its own samples to its own sinks; in Ceilometer "
@@ -121,9 +149,11 @@ def _pair(polls: Draft, pipe: Draft) -> tuple[str, dict[str, Any]]:
     sources = revise(polls, polls=False)
     for source in sources:
         if source.interval is None:
-            polls.tell(source.path, f"'{shown(source.name)}' has no interval: it polls nothing")
+            what = f"'{shown(source.name)}' has no interval: it polls nothing"
+            polls.tell(Weight.DECIDE, source.path, what)
     for earlier, later, names in overlaps(sources, same=True):
         polls.tell(
+            Weight.DECIDE,
             later.path,
             f"{meters.shortened(names)}: polled by '{shown(earlier.name)}' too, and comes twice "
             "here; Ceilometer polled once for both",

@@ -43,7 +43,7 @@ def listed(draft: Draft, path: Path, told: str) -> list[tuple[Path, Any]]:
     value = draft.get(path)
     if isinstance(value, str) and value:
         draft.replace(path, [value])
-        draft.tell(path, f"'{path[-1]}' is a list now: {told}")
+        draft.done(path, f"'{path[-1]}' is a list now: {told}")
         return [(path, value)]
     return [((*path, n), item) for n, item in enumerate(value if isinstance(value, list) else ())]
 

@@ -10,7 +10,7 @@ from ceilo_agent import plugins
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sinks import KEYS
 from ceilo_agent.pipeline.migration.changes import Path
-from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, listed, put
 from ceilo_agent.pipeline.migration.steps import Declared, revise_steps
 
@@ -21,13 +21,17 @@ _DROPPED: Final = frozenset({"database", "direct", "kafka", "panko", "rpc"})
 _OFFER: Final = "'--publisher URL' puts another in its place"
 
 
-def revise_sinks(draft: Draft, publisher: str | None) -> None:
+def revise_sinks(draft: Draft, publisher: str | None) -> set[str]:
     """Change the sinks of a file.
 
     Args:
         draft: the file.
         publisher: what goes in the place of publishers that are not installed; None: they stay.
+
+    Returns:
+        the schemes of publishers that are not installed and stay.
     """
+    missing: set[str] = set()
     declared = Declared()
     named = draft.get(("publishers",))
     names = set(plugins.names(plugins.PUBLISHER)) | set(named if isinstance(named, dict) else ())
@@ -35,11 +39,16 @@ def revise_sinks(draft: Draft, publisher: str | None) -> None:
         drop_unknown(draft, path, KEYS, _GONE)
         if isinstance(sink.get("transformers"), list):
             revise_steps(draft, (*path, "transformers"), declared)
-        _publishers(draft, (*path, "publishers"), names, publisher)
+        missing |= _publishers(draft, (*path, "publishers"), names, publisher)
+    return missing
 
 
-def _publishers(draft: Draft, path: Path, names: Collection[str], publisher: str | None) -> None:
+def _publishers(
+    draft: Draft, path: Path, names: Collection[str], publisher: str | None
+) -> set[str]:
+    """Change the publishers of a sink; return the schemes of those that are missing."""
     seen: set[str] = set()
+    missing: set[str] = set()
     for at, url in listed(draft, path, "Ceilometer read each letter of the text as a publisher"):
         if not isinstance(url, str):
             continue
@@ -51,13 +60,15 @@ def _publishers(draft: Draft, path: Path, names: Collection[str], publisher: str
             _file(draft, at, url)
         elif publisher is None:
             seen.add(url)
-            draft.tell_once(at, _missing(scheme), _OFFER)
+            missing.add(scheme)
+            draft.tell_once(Weight.DECIDE, at, _missing(scheme), _OFFER)
         elif publisher in seen:
             draft.remove(at, f"'{shown(url)}' removed: {_missing(scheme)}")
         else:
             seen.add(publisher)
             put(draft, path, at, publisher)
-            draft.tell(at, f"'{shown(url)}' is '{shown(publisher)}' now: {_missing(scheme)}")
+            draft.done(at, f"'{shown(url)}' is '{shown(publisher)}' now: {_missing(scheme)}")
+    return missing
 
 
 def _missing(scheme: str) -> str:
@@ -67,4 +78,5 @@ def _missing(scheme: str) -> str:
 
 def _file(draft: Draft, at: Path, url: str) -> None:
     if url.startswith("file://") and "json" not in url.partition("?")[2]:
-        draft.tell(at, "lines are JSON here; without '?json' Ceilometer wrote Python's notation")
+        what = "lines are JSON here; without '?json' Ceilometer wrote Python's notation"
+        draft.tell(Weight.MEANING, at, what)

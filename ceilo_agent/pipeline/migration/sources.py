@@ -11,9 +11,10 @@ import msgspec
 from ceilo_agent import plugins
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sources import KEYS
+from ceilo_agent.meters.elsewhere import RENAMED
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.changes import Path
-from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, listed, number, put, texts
 
 DEFAULT_INTERVAL: Final = 600
@@ -88,7 +89,7 @@ def rename_doubles(draft: Draft) -> None:
         made = unused(name, every)
         every.add(made)
         draft.replace((*path, "name"), made)
-        draft.tell(
+        draft.done(
             (*path, "name"),
             f"renamed to '{shown(made)}': in Ceilometer the source of this name in line "
             f"{taken[name]} lost its resources and discovery to this one",
@@ -110,7 +111,7 @@ def _revise(draft: Draft, path: Path, polls: bool) -> dict[str, Any] | None:
     drop_unknown(draft, path, {*KEYS, key}, _GONE)
     if key == "counters":
         draft.rename((*path, key), "meters")
-        draft.tell((*path, key), "'counters' is called 'meters' now")
+        draft.done((*path, key), "'counters' is called 'meters' now")
     listed(draft, (*path, "sinks"), _LETTERS)
     _interval(draft, path, polls)
     _discovery(draft, path)
@@ -128,13 +129,13 @@ def _interval(draft: Draft, path: Path, polls: bool) -> None:
     if "interval" not in draft.get(path):
         if polls:
             draft.insert(path, "interval", DEFAULT_INTERVAL, "name")
-            draft.tell(path, f"'interval: {DEFAULT_INTERVAL}' added: it was the default")
+            draft.done(path, f"'interval: {DEFAULT_INTERVAL}' added: it was the default")
     elif (seconds := number(value)) is not None:
         draft.replace(at, seconds)
-        draft.tell(at, f"'interval' is the number {seconds} now: no meaning changed")
+        draft.done(at, f"'interval' is the number {seconds} now: no meaning changed")
     elif isinstance(value, float) and 0 < value < 10**9:
         draft.replace(at, int(value))
-        draft.tell(
+        draft.done(
             at, f"'interval' is {int(value)} now: Ceilometer left out what is behind the dot"
         )
 
@@ -144,7 +145,7 @@ def _discovery(draft: Draft, path: Path) -> None:
         items = listed(draft, (*path, key), "Ceilometer refused a text")
         if key == "resources" and items:
             what = "nothing polls these resources: guests and this host are found by themselves"
-            draft.tell((*path, key), what, "leave it out")
+            draft.tell(Weight.MEANING, (*path, key), what, "leave it out")
             continue
         installed = plugins.names(plugins.DISCOVERY) if items else ()
         for at, name in items:
@@ -153,9 +154,10 @@ def _discovery(draft: Draft, path: Path) -> None:
                 continue
             if kind in _DISCOVERIES:
                 put(draft, (*path, key), at, _DISCOVERIES[kind])
-                draft.tell(at, f"'{kind}' is called '{_DISCOVERIES[kind]}' now")
+                draft.done(at, f"'{kind}' is called '{_DISCOVERIES[kind]}' now")
             else:
-                draft.remove(at, f"'{shown(str(name))}' removed: there is no such discovery")
+                what = f"'{shown(str(name))}' removed: there is no such discovery"
+                draft.remove(at, what, weight=Weight.MEANING)
         if items and draft.now((*path, key)) == []:
             draft.remove((*path, key), f"'{key}' removed: nothing is left of it")
 
@@ -170,31 +172,37 @@ def _meters(draft: Draft, path: Path, key: str) -> bool:
     gone: dict[int, str] = {}
     for index, hint in meters.without(written).items():
         at, text = patterns[index]
-        if text in meters.RENAMED:
-            put(draft, (*path, key), at, meters.RENAMED[text])
-            draft.tell(at, f"'{text}' is called '{meters.RENAMED[text]}' now")
+        if text in RENAMED:
+            put(draft, (*path, key), at, RENAMED[text])
+            draft.done(at, f"'{text}' is called '{RENAMED[text]}' now")
         else:
             gone[index] = hint
     left = [text for index, text in enumerate(written) if index not in gone]
     included = [text for text in written if not text.startswith("!")]
     if included and not any(text in left for text in included):
         name = shown(str(draft.get((*path, "name"))))
+        draft.forget(path)
         whole = f"source '{name}' removed: this agent has none of its meters"
-        _tell_gone(draft, patterns, gone)
-        draft.remove(path, whole)
+        draft.remove(path, whole, _reasons(written, gone), Weight.MEANING)
         return False
     if not left:
         draft.replace((*path, key), ["*"])
-        _tell_gone(draft, patterns, gone)
-        return True
     for index, hint in gone.items():
-        draft.remove(patterns[index][0], _no_meter(written[index]), hint)
+        at, text = patterns[index]
+        if left:
+            draft.remove(at, _no_meter(text), hint, Weight.MEANING)
+        else:
+            draft.tell(Weight.MEANING, at, _no_meter(text), hint)
     return True
 
 
-def _tell_gone(draft: Draft, patterns: list[tuple[Path, str]], gone: dict[int, str]) -> None:
+def _reasons(written: list[str], gone: dict[int, str]) -> str:
+    """Return why there are no such meters, each reason once, with the first pattern that has it."""
+    first: dict[str, str] = {}
     for index, hint in gone.items():
-        draft.tell(patterns[index][0], _no_meter(patterns[index][1]), hint)
+        if hint:
+            first.setdefault(hint, written[index])
+    return "; ".join(f"'{shown(text)}': {hint}" for hint, text in [*first.items()][: meters.SHOWN])
 
 
 def _no_meter(pattern: str) -> str:
@@ -206,16 +214,23 @@ def _wide(draft: Draft, path: Path, key: str, now: dict[str, Any]) -> None:
     patterns = texts(now.get("meters"))
     for name in patterns:
         if other := meters.changed(name):
-            draft.tell((*path, key), f"'{name}' is another meter here", f"what it was is '{other}'")
+            draft.tell(
+                Weight.MEANING,
+                (*path, key),
+                f"'{name}' is another meter here",
+                f"what it was is '{other}'",
+            )
     globs = [each for each in patterns if set(each) & set("!*?[")]
     if globs and (names := meters.added(patterns)):
         draft.tell(
+            Weight.MEANING,
             (*path, key),
             f"'{shown(globs[0])}' takes meters here that Ceilometer does not have: "
             f"{meters.shortened(names)}",
         )
     if names := meters.of_this_host(patterns):
         draft.tell(
+            Weight.MEANING,
             (*path, key),
             f"{meters.shortened(names)}: read from the host that the agent runs on, not over SNMP",
         )

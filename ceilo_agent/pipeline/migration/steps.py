@@ -157,8 +157,8 @@ def _aggregator(draft: Draft, path: Path, written: Mapping[str, Any]) -> None:
         elif value and value not in choices:
             draft.replace(at, default)
             what = f"'{key}: {default}' now: Ceilometer took that in the place of"
-            draft.tell(at, f"{what} '{shown(str(value))}'")
+            draft.done(at, f"{what} '{shown(str(value))}'")
     for key in ("size", "retention_time"):
         if (value := number(written.get(key))) is not None:
             draft.replace((*path, key), value)
-            draft.tell((*path, key), f"'{key}' is the number {value} now: no meaning changed")
+            draft.done((*path, key), f"'{key}' is the number {value} now: no meaning changed")

@@ -12,7 +12,13 @@ import msgspec
 from msgspec import Meta
 
 from ceilo_agent.pipeline.expressions.expression import EvaluationError
-from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, TOO_LARGE, is_time
+from ceilo_agent.pipeline.transformers.bounds import (
+    NO_TIME,
+    NO_VOLUME,
+    TOO_LARGE,
+    is_time,
+    keepable,
+)
 from ceilo_agent.pipeline.transformers.closed import ClosedWindows, Marks
 from ceilo_agent.pipeline.transformers.grouping import Group, Grouping, Policy, check_fields
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap
@@ -164,7 +170,7 @@ class Aggregator(StatefulTransformer):
             if fit(sample.volume) is None:
                 self.drop(sample, NO_VOLUME)
             elif self._maps[sample.meter.type][sample.meter] is None:
-                out.append(sample)
+                out.append(keepable(sample))
             elif not is_time(sample.time):
                 self.drop(sample, NO_TIME)
             elif (group := self._group(sample)) is None:

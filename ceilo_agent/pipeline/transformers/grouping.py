@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from ceilo_agent.errors import nearest
+from ceilo_agent.errors import Misfit, nearest
 from ceilo_agent.sample import Meter, Resource, Sample
 
 Policy = Literal["first", "last"]
@@ -26,18 +26,20 @@ def check_fields(fields: Sequence[str]) -> None:
     """Check the fields of a `group_by`.
 
     Raises:
-        ValueError: one cannot be grouped by, or stands twice.
+        Misfit: one cannot be grouped by, or stands twice.
     """
     if not fields:
-        raise ValueError("group_by: at least one field was expected, found an empty list")
+        what = "group_by: at least one field was expected, found an empty list"
+        raise Misfit(what, "group_by")
     for number, field in enumerate(fields):
         if field not in FIELDS and not _OF_METADATA.fullmatch(field):
             hint = nearest(field, FIELDS) or f"it takes {', '.join(FIELDS)}, {METADATA}NAME"
             if field.startswith("resource_metadata"):
                 hint = f"write {METADATA}NAME"
-            raise ValueError(f"group_by: there is no field '{field}' ({hint})")
+            what = f"group_by: there is no field '{field}' ({hint})"
+            raise Misfit(what, "group_by", number)
         if field in fields[:number]:
-            raise ValueError(f"group_by: '{field}' stands there twice")
+            raise Misfit(f"group_by: '{field}' stands there twice", "group_by", number)
 
 
 class Grouping:

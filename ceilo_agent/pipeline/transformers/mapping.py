@@ -7,13 +7,14 @@ The two keys, and what stands in them, are those of Ceilometer's pipeline files.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
 from msgspec import Meta
 
-from ceilo_agent.errors import Malformed
+from ceilo_agent.errors import Malformed, Misfit
 from ceilo_agent.pipeline.expressions.expression import VolumeExpression
 from ceilo_agent.plugins import NeverMatches, Parsed
 from ceilo_agent.sample import Meter, SampleType
@@ -46,7 +47,7 @@ class Pattern(Parsed):
         if not text:
             raise Malformed("an empty pattern matches at every place")
         try:
-            return cls(text, re.compile(text))
+            return cls(text, _compiled(text))
         except re.error as error:
             raise Malformed(f"no regular expression: {error.msg}", error.pos or 0) from error
         except (OverflowError, RecursionError) as error:
@@ -61,7 +62,7 @@ class Pattern(Parsed):
         try:
             # The empty alternative makes a match, so that `re` reads the whole replacement; the
             # line break ends a comment of a verbose pattern.
-            re.compile(f"{self.text}\n|", self.compiled.flags).sub(replacement, "")
+            _compiled(f"{self.text}\n|", self.compiled.flags).sub(replacement, "")
         except (re.error, IndexError) as error:
             groups = self.compiled.groups
             held = {0: "no group", 1: "one group"}.get(groups, f"{groups} groups")
@@ -72,6 +73,13 @@ class Pattern(Parsed):
 
     def __repr__(self) -> str:
         return f"Pattern({self.text!r})"
+
+
+def _compiled(text: str, flags: int = 0) -> re.Pattern[str]:
+    """Return a compiled pattern; what Python may change in its syntax one day is not told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(text, flags)
 
 
 class MapFrom(msgspec.Struct, frozen=True):
@@ -148,7 +156,7 @@ def check_maps(source: Source | None, to: MapTo | None) -> None:
     """Check that what is replaced and what replaces it are both there and fit.
 
     Raises:
-        ValueError: they do not.
+        Misfit: they do not.
     """
     found = (source.map_from if source else None) or MapFrom()
     to = to or MapTo()
@@ -157,11 +165,16 @@ def check_maps(source: Source | None, to: MapTo | None) -> None:
         ("unit", found.unit, to.unit),
     ):
         if pattern is None and replacement is not None:
-            raise ValueError(f"target.map_to.{key} needs source.map_from.{key}")
+            what = f"target.map_to.{key} needs source.map_from.{key}"
+            raise Misfit(what, "target", "map_to", key)
         if pattern is not None and replacement is None:
-            raise ValueError(f"source.map_from.{key} needs target.map_to.{key}")
+            what = f"source.map_from.{key} needs target.map_to.{key}"
+            raise Misfit(what, "source", "map_from", key)
         if pattern is not None and replacement is not None:
-            pattern.check(replacement)
+            try:
+                pattern.check(replacement)
+            except ValueError as error:
+                raise Misfit(str(error), "target", "map_to", key) from error
 
 
 class MeterMap(dict[Meter, Meter | None]):

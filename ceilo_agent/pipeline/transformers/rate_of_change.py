@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Annotated, ClassVar, Final
 
@@ -20,6 +21,7 @@ from ceilo_agent.sample import FIRST, UNTRACKED, Resource, Sample, SampleType, V
 
 _OF_RESOURCE: Final = frozenset({"resource_id", "resource_metadata", "project_id", "user_id"})
 """What an expression may read and still give one value for all samples of a resource."""
+_TIMES_VOLUME: Final = re.compile(r"\bvolume\s*\*(?!\*)|(?<!\*)\*\s*volume\b|^\s*volume\s*/")
 
 
 class RateParameters(Mapping, frozen=True):
@@ -56,6 +58,14 @@ class RateOfChange(Growth):
         else:
             self._factor = scale
         self._highest = inf if target.max is None else target.max
+
+    def remarks(self) -> Iterable[str]:
+        """Return a remark on a scale of the form that unit_conversion takes."""
+        if self._expression is not None and _TIMES_VOLUME.search(self._expression.text):
+            yield (
+                "the rate is multiplied by 'scale', so that 'volume' in it squares: leave it out, "
+                'as in "100.0 / 10**9"'
+            )
 
     def __call__(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Return the rates, and unchanged what has another unit."""
