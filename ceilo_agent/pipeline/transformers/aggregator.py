@@ -33,7 +33,6 @@ LOG = logging.getLogger(__name__)
 
 LATE: Final = "its window was closed before it came"
 REPEATED: Final = "it came before"
-NO_FIELD: Final = "it has no value for a field of group_by"
 
 
 class AggregatorParameters(Mapping, frozen=True):
@@ -175,7 +174,7 @@ class Aggregator(StatefulTransformer):
                 self.drop(sample, NO_TIME)
             elif (group := self._group(sample)) is None:
                 # No fault: a host outside a cloud has no project.
-                self.dropped[NO_FIELD] += 1
+                self.dropped[f"it has no {self._group.lacking(sample)}, a field of group_by"] += 1
             elif (volume := self._scaled(sample)) is not None:
                 if self._size is None:
                     self._add_aligned(group, sample, volume)

@@ -80,18 +80,24 @@ class Grouping:
 
     def __call__(self, sample: Sample) -> Group | None:
         """Return the group of a sample; None when it lacks a field that was asked for."""
-        resource = sample.resource
         group: list[Meter | str | None] = [sample.meter]
         for field in self._fields:
-            value = (
-                _metadata(resource.metadata, self._paths[field])
-                if field in self._paths
-                else getattr(resource, _ATTRIBUTES[field])
-            )
+            value = self._value(sample, field)
             if value is None and self._explicit:
                 return None
             group.append(value)
         return tuple(group)
+
+    def lacking(self, sample: Sample) -> str:
+        """Return the first field that a sample of no group has no value for."""
+        return next(field for field in self._fields if self._value(sample, field) is None)
+
+    def _value(self, sample: Sample, field: str) -> str | None:
+        resource = sample.resource
+        if field in self._paths:
+            return _metadata(resource.metadata, self._paths[field])
+        found: str | None = getattr(resource, _ATTRIBUTES[field])
+        return found
 
     def resource(self, group: Group, first: Sample, last: Sample) -> Resource:
         """Return the resource of a group's output.

@@ -118,14 +118,19 @@ def test_metadata_beside_the_resource_makes_resources_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "owner", [{"project_id": None}, {"metadata": {}}, {"metadata": {"zone": ["a"]}}]
+    ("owner", "lacking"),
+    [
+        ({"project_id": None}, "project_id"),
+        ({"metadata": {}}, "resource_metadata.zone"),
+        ({"metadata": {"zone": ["a"]}}, "resource_metadata.zone"),
+    ],
 )
-def test_a_sample_without_a_field_that_was_asked_for_is_left_out_quietly(owner, caplog):
+def test_a_sample_without_a_field_that_was_asked_for_is_left_out_quietly(owner, lacking, caplog):
     run = Run("{retention_time: 60, group_by: [project_id, resource_metadata.zone]}")
     one = sample(1, 1, **({"metadata": {"zone": "a"}} | owner))
     assert run.made.key(one) is None
     assert run.add(one).until(100).found == []
-    assert run.made.dropped == {"it has no value for a field of group_by": 1}
+    assert run.made.dropped == {f"it has no {lacking}, a field of group_by": 1}
     assert caplog.text == ""
 
 
