@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from ceilo_agent import options
 from ceilo_agent.definition.in_force import InForce, load_both
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.agent import Selected
 

@@ -59,9 +59,9 @@ def command(
 
 
 def _check_meters(patterns: Sequence[str]) -> None:
+    from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
     from ceilo_agent.meters.catalogue import known  # noqa: PLC0415 - not for `--help`
     from ceilo_agent.meters.elsewhere import elsewhere  # noqa: PLC0415
-    from ceilo_agent.pipeline.matching import Matcher  # noqa: PLC0415
 
     for pattern in patterns:
         if not any(map(Matcher([pattern]), known())):
@@ -72,7 +72,7 @@ def _check_meters(patterns: Sequence[str]) -> None:
 
 def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     """Return the samples, and whether nothing was missing."""
-    from ceilo_agent.pipeline.matching import Matcher  # noqa: PLC0415
+    from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
     from ceilo_agent.plugins import Context  # noqa: PLC0415
     from ceilo_agent.polling.agent import Selected, lanes  # noqa: PLC0415
 

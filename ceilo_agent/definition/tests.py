@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ceilo_agent.definition import document
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain, shown
 from ceilo_agent.definition.reader import Reader, given
@@ -296,11 +296,11 @@ class Tests:
 
     def _expected(self, node: Node, meters: Sequence[tuple[str, Position]]) -> list[Expected]:
         found = []
-        patterns = [pattern for pattern, _ in meters]
+        takes = Matcher(pattern for pattern, _ in meters)
         for sample, written in self._items(node, "expect", Expected):
             if sample.sink is not UNSET:
                 self._known("sink", sample.sink, written.entries["sink"].position, self._sinks)
-            if patterns and not _takes(patterns, sample.meter):
+            if meters and not takes(sample.meter):
                 what = f"'{shown(sample.meter)}' is not compared: 'meters' leaves it out"
                 self._reader.fault(written.entries["meter"].position, what)
             found.append(sample)
@@ -329,12 +329,3 @@ class Tests:
         except msgspec.ValidationError:
             made = read_settings(self._reader, struct, node, "key")
             return made if isinstance(made, struct) else None
-
-
-def _takes(patterns: Sequence[str], name: str) -> bool:
-    """Return whether patterns select a meter: what is excluded is out, else what is included in."""
-    included = [pattern for pattern in patterns if not pattern.startswith("!")]
-    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    return not any(fnmatchcase(name, pattern) for pattern in excluded) and (
-        not included or any(fnmatchcase(name, pattern) for pattern in included)
-    )

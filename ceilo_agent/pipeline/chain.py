@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ceilo_agent import plugins
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.sinks import SinkDef
 from ceilo_agent.pipeline.journal import Journal
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import StatefulTransformer, Transformer
 from ceilo_agent.sample import Sample
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ceilo_agent import plugins
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.meters import is_glob, unknown
 from ceilo_agent.definition.nodes import Position, one_line, shown
 from ceilo_agent.definition.pipeline import (
@@ -29,7 +30,6 @@ from ceilo_agent.definition.reader import Subject
 from ceilo_agent.errors import Fault, PluginError
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue, known
 from ceilo_agent.meters.elsewhere import elsewhere
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
 from ceilo_agent.sample import Meter
 

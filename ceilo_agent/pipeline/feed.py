@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sources import SourceDef
 from ceilo_agent.definition.tests import CaseDef, Given
 from ceilo_agent.errors import nearest
 from ceilo_agent.meters.catalogue import NAMESPACES, Entry, catalogue
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.plugins import Column, Observation
 from ceilo_agent.polling.tracker import Tracker
 from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Resource, Sample, SampleType

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.sources import SourceDef
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.sample import Batch, Sample
 
 LOG = logging.getLogger(__name__)

@@ -22,13 +22,13 @@ import msgspec
 from msgspec import UNSET
 
 from ceilo_agent import plugins
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
 from ceilo_agent.definition.tests import LATEST, CaseDef
 from ceilo_agent.pipeline.chain import Chain, build
 from ceilo_agent.pipeline.counted import CountedChain, CountedStep
 from ceilo_agent.pipeline.differences import Difference, Document, compare, document
 from ceilo_agent.pipeline.feed import START, Feed, Reading
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.pipeline.routing import Routes
 from ceilo_agent.sample import Batch, Sample
 

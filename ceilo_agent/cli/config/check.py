@@ -8,11 +8,9 @@ from pathlib import Path
 
 import click
 
-from ceilo_agent import options
-from ceilo_agent.cli.config.faults import FAULTY
-from ceilo_agent.cli.config.roles import role_option
-from ceilo_agent.definition.in_force import files
-from ceilo_agent.definition.pipeline import PipelineFile, Role
+from ceilo_agent.cli.config.faults import FAULTY, tell
+from ceilo_agent.cli.config.roles import chosen, role_option
+from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.checking import Report, check, taken
 
@@ -35,9 +33,7 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     """
     reports: list[Report] = []
     try:
-        wanted = Role(role)
-        chosen = [(file, wanted)] if file else files(options.parse(config_files), wanted)
-        reports = [check(path, part) for path, part in chosen]
+        reports = [check(path, part) for path, part in chosen(config_files, file, role)]
         faults = [fault for report in reports for fault in report.faults]
     except ConfigError as error:
         faults = error.faults
@@ -45,10 +41,8 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     if output == "json":
         _print_json(faults, warnings)
         return FAULTY if faults else 0
-    for fault in faults:
-        click.echo(str(fault), err=True)
-    for warning in warnings:
-        click.echo(str(warning._replace(what=f"warning: {warning.what}")), err=True)
+    tell(faults)
+    tell(warning._replace(what=f"warning: {warning.what}") for warning in warnings)
     for report in reports:
         if report.file is not None and not report.faults:
             count = len(report.warnings)

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import click
 
-from ceilo_agent import options
 from ceilo_agent.cli.config.drawing import ASCII, BOX, WIDTH, drawing
-from ceilo_agent.cli.config.faults import FAULTY
-from ceilo_agent.cli.config.roles import role_option
-from ceilo_agent.definition.in_force import files
-from ceilo_agent.definition.roles import Role
+from ceilo_agent.cli.config.faults import tell
+from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.pipeline.checking import check
 from ceilo_agent.pipeline.graph import draw
@@ -38,18 +35,12 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
 
     The exit code is 1 when the file has a fault; it is not drawn then.
     """
-    wanted = Role(role)
     try:
-        chosen = [(file, wanted)] if file else files(options.parse(config_files), wanted)
+        reports = [check(path, part) for path, part in chosen(config_files, file, role)]
     except ConfigError as error:
-        for fault in error.faults:
-            click.echo(str(fault), err=True)
-        return FAULTY
-    reports = [check(path, part) for path, part in chosen]
+        return tell(error.faults)
     if faults := [fault for report in reports for fault in report.faults]:
-        for fault in faults:
-            click.echo(str(fault), err=True)
-        return FAULTY
+        return tell(faults)
     *polling, report = reports
     graph = draw(report, *polling)
     encoding = sys.stdout.encoding or "ascii"

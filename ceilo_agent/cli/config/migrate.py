@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from ceilo_agent import plugins
-from ceilo_agent.cli.config.faults import FAULTY
+from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.definition import document
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import ConfigError
@@ -67,9 +67,7 @@ def command(
     except Misplaced as error:
         raise click.ClickException(str(error)) from None
     except ConfigError as error:
-        for fault in error.faults:
-            click.echo(str(fault._replace(what=f"error: {fault.what}")), err=True)
-        return FAULTY
+        return tell(fault._replace(what=f"error: {fault.what}") for fault in error.faults)
     if not made.changed and not made.faults:
         click.echo(f"{pipeline}: needs no change", err=True)
     _report(made.remarks)

@@ -10,13 +10,13 @@ import click
 from oslo_config.cfg import Locations
 
 from ceilo_agent import options
-from ceilo_agent.cli.config.faults import FAULTY
+from ceilo_agent.cli.config.faults import tell
 from ceilo_agent.cli.tables import show as table
 from ceilo_agent.definition.in_force import load_both
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.meters.catalogue import known
-from ceilo_agent.pipeline.matching import Matcher
 
 MASK: Final = "***"
 
@@ -34,9 +34,7 @@ def command(config_files: tuple[str, ...], file: str | None) -> int:
     try:
         found = load_both(conf)
     except ConfigError as error:
-        for fault in error.faults:
-            click.echo(str(fault), err=True)
-        return FAULTY
+        return tell(error.faults)
     if found.polling is not found.pipeline:
         click.echo(f"\npolling file: {found.polling.path}")
     click.echo(f"\npipeline file: {found.pipeline.path}\n")

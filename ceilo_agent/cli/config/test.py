@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from ceilo_agent import options
-from ceilo_agent.cli.config.faults import FAULTY
+from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.definition.pipeline import CaseDef, load
 from ceilo_agent.definition.places import find_pipeline_file
 from ceilo_agent.definition.scalars import resolve
@@ -55,8 +55,7 @@ def command(
             faults = [fault._asdict() for fault in error.faults]
             click.echo(_json({"passed": 0, "failed": 0, "tests": [], "faults": faults}))
         else:
-            for fault in error.faults:
-                click.echo(str(fault), err=True)
+            tell(error.faults)
         return FAULTY
     cases = [case for case in found.tests if chosen is None or chosen in case.name]
     if found.tests and not cases:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.pipeline.checking import LEAVE_OUT, twice
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.shapes import texts

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.naming import LONGEST
 from ceilo_agent.definition.nodes import shown
-from ceilo_agent.pipeline.matching import Matcher
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.draft import Draft, says, written_anew
 from ceilo_agent.pipeline.migration.shapes import texts

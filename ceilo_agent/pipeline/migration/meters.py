@@ -7,10 +7,10 @@ import functools
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.meters import unknown
 from ceilo_agent.meters.catalogue import NAMESPACES, Entry, catalogue, known
 from ceilo_agent.meters.elsewhere import CHANGED, elsewhere
-from ceilo_agent.pipeline.matching import Matcher
 
 SHOWN: Final = 3
 """Names that stand for a longer list."""

@@ -10,14 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from ceilo_agent.messaging.packing import pack, unpack
-from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, is_time, keepable
+from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, REPEATED, is_time, keepable
 from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import StatefulTransformer
 from ceilo_agent.sample import Sample
 
 MAX_HELD: Final = 100_000
 """Samples held when no `size` is given."""
-REPEATED: Final = "it came before"
 
 _Series = tuple[str | None, str, str]
 

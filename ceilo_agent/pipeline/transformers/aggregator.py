@@ -15,6 +15,7 @@ from ceilo_agent.pipeline.expressions.expression import EvaluationError
 from ceilo_agent.pipeline.transformers.bounds import (
     NO_TIME,
     NO_VOLUME,
+    REPEATED,
     TOO_LARGE,
     is_time,
     keepable,
@@ -32,7 +33,6 @@ from ceilo_agent.sample import Meter, Sample, SampleType, Volume
 LOG = logging.getLogger(__name__)
 
 LATE: Final = "its window was closed before it came"
-REPEATED: Final = "it came before"
 
 
 class AggregatorParameters(Mapping, frozen=True):

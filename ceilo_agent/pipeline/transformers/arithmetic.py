@@ -15,11 +15,13 @@ from ceilo_agent.pipeline.transformers.aging import Aging
 from ceilo_agent.pipeline.transformers.bounds import (
     NO_TIME,
     NO_VOLUME,
+    REPEATED,
     TOO_LARGE,
     is_time,
     keepable,
 )
 from ceilo_agent.pipeline.transformers.closed import Marks
+from ceilo_agent.pipeline.transformers.mapping import Name
 from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer
 from ceilo_agent.sample import Meter, Previous, Sample, SampleType
@@ -29,7 +31,6 @@ MAX_SETS: Final = 200_000
 KEPT_FOR: Final = 600.0
 """Seconds after which a set that nothing joins is dropped."""
 
-REPEATED: Final = "it came before"
 LATE: Final = "it came after a newer one of its resource"
 INCOMPLETE: Final = "other meters of the expression did not come with it"
 
@@ -44,7 +45,7 @@ class Target(msgspec.Struct, frozen=True):
         Meta(description="What is computed. $(meter) is the volume of a meter."),
     ]
     name: Annotated[
-        Annotated[str, Meta(pattern=r"\S")] | None,
+        Name | None,
         Meta(description="Its name. Default: of the first meter in the expression."),
     ] = None
     unit: Annotated[

@@ -15,6 +15,7 @@ YEAR_10000: Final = 253_402_300_800.0
 
 NO_VOLUME: Final = "its volume is no number"
 NO_TIME: Final = "its time is no date"
+REPEATED: Final = "it came before"
 TOO_LARGE: Final = "it makes a number that is too large"
 
 

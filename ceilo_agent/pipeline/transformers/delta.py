@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from ceilo_agent.pipeline.transformers import mapping
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
-from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth
-from ceilo_agent.pipeline.transformers.mapping import MapTo, MeterMap, Source, check_maps
+from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth, Retention
+from ceilo_agent.pipeline.transformers.mapping import MapTo, MeterMap, Name, Source, check_maps
 from ceilo_agent.pipeline.transformers.results import NOT_FINITE, bounded
 from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.sample import FIRST, UNTRACKED, Sample, SampleType
@@ -22,7 +22,7 @@ class Target(msgspec.Struct, frozen=True):
     """What comes out: always of type delta, in the unit of what goes in."""
 
     name: Annotated[
-        Annotated[str, Meta(pattern=r"\S")] | None,
+        Name | None,
         Meta(description="The name of the meter that comes out."),
     ] = None
     map_to: Annotated[
@@ -41,14 +41,7 @@ class DeltaParameters(msgspec.Struct, frozen=True):
             description="Leave out what fell; of a counter that began again, give what it gained."
         ),
     ] = False
-    retention: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="Seconds for which the last reading of a series is kept, for samples that "
-            "come without their previous reading.",
-        ),
-    ] = RETENTION
+    retention: Retention = RETENTION
 
     def __post_init__(self) -> None:
         """Refuse maps that do not fit each other, and those of units."""

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
 
 from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, is_time
 from ceilo_agent.pipeline.transformers.last_seen import LastSeen
@@ -19,6 +21,15 @@ NOT_LATER: Final = "its previous reading is not before it"
 
 RETENTION: Final = 3600.0
 """Seconds for which the last reading of a foreign series is good."""
+
+Retention = Annotated[
+    float,
+    Meta(
+        gt=0,
+        description="Seconds for which the last reading of a series is kept, for samples that "
+        "come without their previous reading.",
+    ),
+]
 
 
 class Growth(StatefulTransformer):

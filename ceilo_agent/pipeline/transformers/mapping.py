@@ -82,6 +82,10 @@ def _compiled(text: str, flags: int = 0) -> re.Pattern[str]:
         return re.compile(text, flags)
 
 
+Name = Annotated[str, Meta(pattern=r"\S")]
+"""Of a meter that comes out."""
+
+
 class MapFrom(msgspec.Struct, frozen=True):
     """What is replaced, in the name and in the unit."""
 
@@ -119,7 +123,7 @@ class Target(msgspec.Struct, frozen=True):
     """What comes out. What is not given stays as it was."""
 
     name: Annotated[
-        Annotated[str, Meta(pattern=r"\S")] | None,
+        Name | None,
         Meta(description="The name of the meter that comes out."),
     ] = None
     unit: Annotated[str | None, Meta(description="Its unit.")] = None

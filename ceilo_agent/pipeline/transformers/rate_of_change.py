@@ -6,14 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
 from ceilo_agent.pipeline.expressions.expression import VolumeExpression
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
-from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth
+from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth, Retention
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap, Target
 from ceilo_agent.pipeline.transformers.results import NOT_FINITE, reason
 from ceilo_agent.pipeline.volumes import is_volume
@@ -27,14 +27,7 @@ _TIMES_VOLUME: Final = re.compile(r"\bvolume\s*\*(?!\*)|(?<!\*)\*\s*volume\b|^\s
 class RateParameters(Mapping, frozen=True):
     """What operators may write."""
 
-    retention: Annotated[
-        float,
-        msgspec.Meta(
-            gt=0,
-            description="Seconds for which the last reading of a series is kept, for samples that "
-            "come without their previous reading.",
-        ),
-    ] = RETENTION
+    retention: Retention = RETENTION
 
 
 class RateOfChange(Growth):

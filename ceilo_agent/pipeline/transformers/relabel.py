@@ -11,7 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
-from ceilo_agent.pipeline.transformers.mapping import MapFrom, MapTo, MeterMap, Pattern, Source
+from ceilo_agent.pipeline.transformers.mapping import (
+    MapFrom,
+    MapTo,
+    MeterMap,
+    Name,
+    Pattern,
+    Source,
+)
 from ceilo_agent.pipeline.transformers.mapping import Target as MappedTarget
 from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import Transformer
@@ -44,7 +51,7 @@ class RelabelParameters(msgspec.Struct, frozen=True):
     """What operators may write."""
 
     name: Annotated[
-        Annotated[str, Meta(pattern=r"\S")] | None,
+        Name | None,
         Meta(description="The new name of every meter that goes in."),
     ] = None
     map_from: Annotated[

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which meters a source takes."""
+"""Which meters a source, a step or a test takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REMEMBERED: Final = 4096
 
 
 class Matcher:
-    """Says of a meter's name whether a source takes it.
+    """Says of a meter's name whether it is taken.
 
     Patterns are shell globs, case-sensitive; those after ``!`` exclude. A name that is excluded is
     not taken; else one that is included is; where all patterns exclude, the rest is taken.
@@ -33,7 +33,7 @@ class Matcher:
         self._answers: dict[str, bool] = {}
 
     def __call__(self, name: str) -> bool:
-        """Return whether the source takes the meter of this name."""
+        """Return whether the meter of this name is taken."""
         answer = self._answers.get(name)
         if answer is None:
             if len(self._answers) >= _REMEMBERED:

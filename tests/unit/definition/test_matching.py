@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ceilo_agent.pipeline.matching import Matcher
+from ceilo_agent.definition.matching import Matcher
 
 METERS = ["cpu", "cpu.time", "disk.device.read.bytes", "disk.device.write.bytes", "memory.usage"]
 
