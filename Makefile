@@ -20,18 +20,19 @@ venv: .venv/installed
 	@touch $@
 
 .venv/tests-installed: .venv/installed
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[libvirt,test,lint,docs]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable \
+	    '.[libvirt,gnocchi,otlp,prometheus,test,lint,docs]'
 	@touch $@
 
 demo: .venv/installed
 	@tools/demo.sh
 
 test: .venv/tests-installed
-	@tools/packages.sh guests || test "$$CI" != true
+	@tools/packages.sh guests services || test "$$CI" != true
 	$(PYTEST) -m "not long"
 
 test-long: .venv/tests-installed
-	@tools/packages.sh guests
+	@tools/packages.sh guests services
 	$(PYTEST)
 
 lint: .venv/tests-installed
@@ -42,9 +43,11 @@ lint: .venv/tests-installed
 	$(BIN)/reno lint
 
 bench: .venv/tests-installed
-	@tools/packages.sh guests
+	@tools/packages.sh guests services
 	$(BIN)/python -m bench.sample_build
 	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.page
+	$(BIN)/python -m bench.gnocchi
 	$(BIN)/python -m bench.transform --ceilometer
 	$(BIN)/python -m bench.poll_cycle
 

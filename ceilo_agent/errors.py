@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -100,7 +100,22 @@ class Retryable(DeliveryError):
 
 
 class Permanent(DeliveryError):
-    """The same batch will never succeed."""
+    """The same batch will never succeed.
+
+    Attributes:
+        refused: why, by the index in the batch of each sample that was refused; the others have
+            arrived. None when that is not known: nothing arrived, and the batch is sent in parts
+            to find out.
+        lost: how many more of them were refused where the other side gives a number and no names:
+            the rest has arrived, nothing is sent again, and so many count as dropped.
+    """
+
+    def __init__(
+        self, message: str, refused: Mapping[int, str] | None = None, lost: int = 0
+    ) -> None:
+        self.refused = refused
+        self.lost = lost
+        super().__init__(message)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

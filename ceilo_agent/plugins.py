@@ -25,7 +25,7 @@ from urllib.parse import SplitResult
 import msgspec
 from stevedore.driver import DriverManager
 
-from ceilo_agent.errors import PluginError, nearest
+from ceilo_agent.errors import Fault, PluginError, nearest
 from ceilo_agent.sample import Meter, Resource, Sample, Volume
 
 LOG = logging.getLogger(__name__)
@@ -305,6 +305,19 @@ class Promise(enum.Enum):
     PULL = "readers come and fetch; nothing is sent"
 
 
+class OwnFiles(msgspec.Struct, frozen=True):
+    """What a publisher read of files that its options name.
+
+    Attributes:
+        digest: tells their content from another; a reload that finds another makes the publisher
+            anew. Empty where there are none.
+        warnings: what works in them but should not stay.
+    """
+
+    digest: str = ""
+    warnings: tuple[Fault, ...] = ()
+
+
 class Publisher(ABC):
     """Where samples go. An author writes `push` and a struct of options; the rest wraps it.
 
@@ -315,8 +328,11 @@ class Publisher(ABC):
     """
 
     promises: ClassVar[frozenset[Promise]] = frozenset()
+    """With DURABLE among them the agent keeps samples on disk until `push` has returned."""
     Options: ClassVar[type[msgspec.Struct]]
     """What operators may write as the URL's query, with a description of each."""
+    batch_size: ClassVar[int] = 1000
+    """Samples that `push` is given at most; an option of this name takes its place."""
 
     def __init__(self, url: SplitResult, options: Any, context: Context) -> None:
         self.url = url
@@ -332,6 +348,19 @@ class Publisher(ABC):
         """
         del url  # most take any
 
+    @classmethod
+    def read_files(cls, options: Any) -> OwnFiles:
+        """Read and check the files that the options name; `config check` and each reload do it.
+
+        Args:
+            options: an instance of `Options`.
+
+        Raises:
+            ConfigError: they have mistakes, which are told as they are, at their own places.
+        """
+        del options  # most have none
+        return OwnFiles()
+
     def open(self) -> None:  # noqa: B027 - some need nothing
         """Get ready to push.
 
@@ -346,8 +375,25 @@ class Publisher(ABC):
 
         Raises:
             Retryable: the same samples may succeed later.
-            Permanent: they never will.
+            Permanent: they never will, all of them or those that it names.
         """
+
+    def outdated(self, samples: Sequence[Sample]) -> Mapping[int, str]:
+        """Return which of the samples the other side would take and throw away, and why.
+
+        It is asked before samples that were set aside are sent again.
+
+        Args:
+            samples: at most `batch_size`.
+
+        Returns:
+            A reason by the index of each that is too old.
+
+        Raises:
+            Retryable: the other side cannot be asked now.
+        """
+        del samples  # most take any
+        return {}
 
     def close(self) -> None:  # noqa: B027 - some need nothing
         """Let go of what `open` took, also where it failed; it may be called without."""
@@ -396,6 +442,14 @@ def load(namespace: str, name: str) -> Callable[..., Any]:
 
 def _raise_load_failure(manager: Any, entry: Any, error: BaseException) -> None:
     kind = manager.namespace.rpartition(".")[2]
+    if isinstance(error, ModuleNotFoundError) and entry.extras:
+        # stevedore's cache of entry points does not keep whose they are.
+        ours = next(iter(entry_points(group=manager.namespace, name=entry.name)))
+        wanted = f"{ours.dist.name if ours.dist else ''}[{','.join(entry.extras)}]"
+        raise PluginError(
+            f"the {kind} '{entry.name}' needs '{error.name}', which is not installed: "
+            f"pip install '{wanted}'"
+        ) from error
     raise PluginError(
         f"the {kind} '{entry.name}' ({entry.value}) cannot be loaded: "
         f"{type(error).__name__}: {error}"

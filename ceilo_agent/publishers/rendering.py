@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -13,10 +14,23 @@ from ceilo_agent.store.encoding import encode_json
 
 def json_lines(samples: Iterable[Sample]) -> Iterator[bytes]:
     """Yield each sample as a line of JSON, in UTF-8, newline included."""
+    for document in json_documents(samples, as_document):
+        yield document + b"\n"
+
+
+def json_documents(
+    samples: Iterable[Sample], form: Callable[[Sample], dict[str, Any]]
+) -> Iterator[bytes]:
+    """Yield each sample as JSON in UTF-8, on one line.
+
+    Args:
+        samples: those of one resource best follow one another.
+        form: what `as_document` returns, or more than it.
+    """
     resource: Resource | None = None
     metadata = msgspec.Raw()
     for sample in samples:
-        document = as_document(sample)
+        document = form(sample)
         # Samples of one resource follow one another: its metadata is encoded once.
         if sample.resource is not resource:
             resource = sample.resource
@@ -27,7 +41,7 @@ def json_lines(samples: Iterable[Sample]) -> Iterator[bytes]:
         except (TypeError, ValueError, OverflowError):
             document["resource_metadata"] = sample.resource.metadata
             line = encode_json(document)
-        yield line + b"\n"
+        yield line
 
 
 def text_line(sample: Sample) -> str:

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection below an HTTP request: it can be cut from outside, and says what went wrong.
+
+Timeouts of sockets hold for one read or write each: a server that sends a byte now and then keeps a
+request alive for ever. So the socket in use is known here, and another thread may shut it down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Final
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+SHOWN: Final = 200
+"""Letters of an error's own text that a message shows."""
+
+# Who does not want certificates looked at has said so; the file is the place to be told of it.
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+class Line:
+    """The one connection of a client; `cut` may be called on any thread.
+
+    Attributes:
+        late: whether it was cut since `begin`.
+    """
+
+    def __init__(self) -> None:
+        self.late = False
+        self._socket: socket.socket | None = None
+
+    def begin(self) -> None:
+        """Begin a request."""
+        self.late = False
+
+    def cut(self) -> None:
+        """Shut the connection down, whatever it is doing."""
+        self.late = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Past TLS, whose state belongs to the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def made(self, sock: socket.socket) -> socket.socket:
+        """Take note of a socket that is connected and goes on to TLS, if it does.
+
+        TLS takes the socket's descriptor away; a copy serves to cut until that is done.
+
+        Raises:
+            TimeoutError: it was cut before.
+        """
+        if self.late:
+            sock.close()
+            raise TimeoutError("timed out")
+        self._socket = sock.dup()
+        return sock
+
+    def ready(self, sock: socket.socket | None) -> None:
+        """Take note of the socket that requests are sent over, None where that failed."""
+        copy, self._socket = self._socket, sock
+        if copy is not None and copy is not sock:
+            copy.close()
+
+    def adapter(self) -> HTTPAdapter:
+        """Return what sends requests over this line; it never tries twice."""
+        return _Adapter(_pools(self))
+
+
+def _pools(line: Line) -> dict[str, Any]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.made(super()._new_conn())
+
+        def connect(self) -> None:
+            try:
+                super().connect()
+            finally:
+                line.ready(self.sock)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.made(super()._new_conn())
+
+        def connect(self) -> None:
+            try:
+                super().connect()
+            finally:
+                line.ready(self.sock)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, pools: dict[str, Any]) -> None:
+        self._pools = pools
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
+        super().init_poolmanager(*arguments, **settings)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **settings)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def fault_on(error: Exception, seconds: float) -> str:
+    """Say in a few words what became of a request that got no reply.
+
+    The texts of requests and urllib3 repeat the URL, which may hold a secret; those of the
+    operating system and of OpenSSL do not.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
+            words = _of_system(cause, seconds)
+            if words:
+                return words
+    for kind, words in _WORDS:
+        if any(isinstance(cause, kind) for cause in _causes(error)):
+            return words
+    return f"the request failed ({type(error).__name__})"
+
+
+_WORDS: Final[tuple[tuple[Any, str], ...]] = (
+    ((requests.Timeout, urllib3.exceptions.TimeoutError), "no answer in time"),
+    (requests.exceptions.ProxyError, "the proxy does not answer"),
+    (requests.exceptions.InvalidProxyURL, "the proxy's URL cannot be read"),
+    ((requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError), "no such URL"),
+    (urllib3.exceptions.IncompleteRead, "the connection ended amid the answer"),
+    ((requests.ConnectionError, urllib3.exceptions.ProtocolError), "no answer in HTTP"),
+)
+
+
+def _of_system(error: OSError, seconds: float) -> str:
+    """Say what the operating system or OpenSSL told; empty if it told nothing."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: its certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {_plain(error.reason or str(error))}"
+    if isinstance(error, TimeoutError) and not error.strerror:
+        return f"no whole answer within {seconds:g} s"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the connection ended without an answer"
+    if isinstance(error, socket.gaierror):
+        return f"its name is not known: {error.strerror}"
+    return error.strerror or ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those behind it: chained, or carried as urllib3's and requests' do."""
+    seen: set[int] = set()
+    rest: list[Any] = [error]
+    while rest:
+        one = rest.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            rest += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
+
+
+def _plain(text: str) -> str:
+    """Return OpenSSL's words without its file names."""
+    return re.sub(r"\s*\(_ssl\.c:\d+\)", "", text).replace("_", " ").lower()[:SHOWN]

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an HTTP reply means for the batch that was sent."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from typing import Final
+
+from ceilo_agent.errors import DeliveryError, Permanent, Retryable
+from ceilo_agent.publishers.rendering import printable
+
+FOREVER: Final = frozenset({400, 413, 422})
+"""Of the batch itself: sent again as it is, it is refused again. All else may be mended: by time,
+or by an operator who gives the right password, address, form or version."""
+
+SHOWN: Final = 300
+"""Letters of a reply's text that a message shows."""
+
+
+def fault_of(
+    where: str, status: int, text: str = "", retry_after: str | None = None
+) -> DeliveryError:
+    """Return the error for a reply that is no success.
+
+    Args:
+        where: who was asked, without user name and password.
+        status: of the reply (RFC 9110).
+        text: of the reply, or the part of it that says why.
+        retry_after: the header of this name: seconds, or a date (RFC 9110, 10.2.3).
+    """
+    said = printable(" ".join(text.split())[:SHOWN])
+    message = f"{where} answers {status}" + (f": {said}" if said else "")
+    if status in FOREVER:
+        return Permanent(message)
+    return Retryable(message, seconds_of(retry_after))
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None if it says nothing readable."""
+    text = (retry_after or "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        then = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, then.timestamp() - time.time())
