@@ -19,6 +19,62 @@ from oslo_config.cfg import Locations
 
 from ceilo_agent.errors import ConfigError, Fault, nearest
 
+
+def _credentials() -> list[Any]:
+    """Return the options that let the agent into OpenStack's services, under keystoneauth's names.
+
+    See https://docs.openstack.org/keystoneauth/latest/plugin-options.html.
+    """
+    texts = {
+        "auth_type": "How the agent says who it is: password, v3password, token, v3token, "
+        "v3applicationcredential, v3oidcpassword, http_basic or none, as keystoneauth calls them.",
+        "auth_url": "Keystone's URL, such as http://controller:5000/v3.",
+        "username": "The user's name.",
+        "user_id": "The user's id, in place of the name.",
+        "user_domain_name": "The name of the user's domain.",
+        "user_domain_id": "The id of the user's domain.",
+        "default_domain_name": "The name of the domain of user and project where none is given.",
+        "default_domain_id": "The id of the domain of user and project where none is given.",
+        "project_name": "The name of the project that the agent acts in.",
+        "project_id": "The id of the project that the agent acts in.",
+        "project_domain_name": "The name of that project's domain.",
+        "project_domain_id": "The id of that project's domain.",
+        "domain_name": "The name of the domain that the agent acts in, in place of a project.",
+        "domain_id": "The id of the domain that the agent acts in, in place of a project.",
+        "system_scope": "all: the agent acts in the whole cloud, in place of a project.",
+        "trust_id": "The id of a trust that the agent acts under.",
+        "application_credential_id": "For v3applicationcredential.",
+        "application_credential_name": "For v3applicationcredential, with the user.",
+        "region_name": "The region of the services.",
+        "cafile": "The file of the authorities that sign the services' certificates. Without it "
+        "those that Python's requests knows.",
+        "certfile": "The file of the certificate that is shown to the services, PEM.",
+        "keyfile": "The file of its key; without it certfile has both.",
+    }
+    secrets = {
+        "password": "The user's password",
+        "token": "For token and v3token, a token that Keystone gave before",
+        "application_credential_secret": "For v3applicationcredential",
+    }
+    told = "; file:/path of a file whose first line it is."
+    return [
+        *(
+            cfg.StrOpt(name, help=text, default="password" if name == "auth_type" else None)
+            for name, text in texts.items()
+        ),
+        *(cfg.StrOpt(name, secret=True, help=text + told) for name, text in secrets.items()),
+        cfg.StrOpt(
+            "interface",
+            default="public",
+            choices=["public", "internal", "admin", "publicURL", "internalURL", "adminURL"],
+            help="Which of a service's endpoints in Keystone's catalogue are asked.",
+        ),
+        cfg.BoolOpt(
+            "insecure", default=False, help="Take the services' certificates whoever signed them."
+        ),
+    ]
+
+
 GROUPS: Final[dict[str, list[Any]]] = {
     "DEFAULT": [
         cfg.StrOpt(
@@ -115,6 +171,54 @@ GROUPS: Final[dict[str, list[Any]]] = {
             min=1 << 20,
             help="Bytes that the embedded store may take on disk; the oldest samples go first.",
         ),
+    ],
+    "delivery": [
+        cfg.StrOpt(
+            "spool_dir",
+            sample_default="<state_path>/spool",
+            help="Directory for what waits for publishers: <spool_dir>/<agent>/<worker>, one agent "
+            "each.",
+        ),
+        cfg.StrOpt(
+            "fsync",
+            default="normal",
+            choices=["normal", "always"],
+            help="normal: what was accepted survives the end of the process, however it ends; the "
+            "last of it may be missing after the machine lost power. always: not even then, at the "
+            "price of a disk's answer for each batch.",
+        ),
+        cfg.IntOpt(
+            "max_bytes",
+            default=2 << 30,
+            min=1 << 20,
+            mutable=True,
+            help="Bytes that what waits may take on disk; the oldest samples go first, counted.",
+        ),
+        cfg.IntOpt(
+            "max_samples",
+            default=0,
+            min=0,
+            mutable=True,
+            help="Samples that may wait for one publisher; the oldest go first, counted. "
+            "0: any number.",
+        ),
+        cfg.IntOpt(
+            "max_age",
+            default=7 * 86400,
+            min=60,
+            mutable=True,
+            help="Seconds that samples may wait; older ones are dropped, counted.",
+        ),
+    ],
+    "service_credentials": _credentials(),
+    "gnocchi": [
+        cfg.StrOpt(
+            "auth_section",
+            default="service_credentials",
+            choices=["service_credentials", "gnocchi"],
+            help="The section whose credentials let the agent into Gnocchi.",
+        ),
+        *_credentials(),
     ],
 }
 
@@ -288,6 +392,11 @@ def store_path(conf: Any) -> Path:
     return Path(conf.store.path) if conf.store.path else state_path(conf) / "store.db"
 
 
+def spool_path(conf: Any) -> Path:
+    """Return the directory for what waits for publishers."""
+    return Path(conf.delivery.spool_dir) if conf.delivery.spool_dir else state_path(conf) / "spool"
+
+
 def values(conf: Any) -> dict[str, Any]:
     """Return every value by ``section.name``, for plugins' defaults."""
     found = {
@@ -298,4 +407,5 @@ def values(conf: Any) -> dict[str, Any]:
     found["DEFAULT.host"] = host(conf)
     found["DEFAULT.state_path"] = str(state_path(conf))
     found["store.path"] = str(store_path(conf))
+    found["delivery.spool_dir"] = str(spool_path(conf))
     return found

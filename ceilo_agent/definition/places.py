@@ -27,14 +27,15 @@ def find_pipeline_file(conf: Any) -> Path:
         return Path(conf.pipeline_cfg_file)
     places = (*options.PIPELINE_PLACES, INSTALLED)
     for place in places:
-        if _may_exist(place):
+        if may_exist(place):
             return place
     what = f"no pipeline file at {', '.join(map(str, places))}"
     hint = "name one with pipeline_cfg_file in [DEFAULT]"
     raise ConfigError([Fault("pipeline.yaml", 0, 0, what, hint)])
 
 
-def _may_exist(place: Path) -> bool:
+def may_exist(place: Path) -> bool:
+    """Return whether a file is there, or cannot be looked at."""
     try:
         place.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -15,6 +15,7 @@ from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
 from ceilo_agent.errors import ConfigError
+from ceilo_agent.plugins import OwnFiles
 
 
 class PublisherUrl(SplitResult):
@@ -46,6 +47,7 @@ class PublisherDef(msgspec.Struct, frozen=True):
         url: what the operator wrote, the query taken out.
         options: the plugin's `Options`, from the query and the mapping.
         position: of the URL or the mapping.
+        digest: of files that the options name, where the publisher reads any.
     """
 
     name: str
@@ -53,6 +55,7 @@ class PublisherDef(msgspec.Struct, frozen=True):
     url: PublisherUrl
     options: Any
     position: Position
+    digest: str = ""
 
 
 class _Url(NamedTuple):
@@ -133,8 +136,12 @@ class Publishers:
         options = read_settings(self._reader, struct, merged, "option", texts)
         if options is None or not self._fits(url, place):
             return None
+        files = self._files(url.scheme, options)
+        if files is None:
+            return None
         identity = _identity(url, name)
-        return self._only(PublisherDef(identity, url.scheme, url, options, settings.position))
+        made = PublisherDef(identity, url.scheme, url, options, settings.position, files.digest)
+        return self._only(made)
 
     def _fits(self, url: PublisherUrl, place: Position) -> bool:
         """Ask the publisher whether its URL can work at all."""
@@ -147,6 +154,20 @@ class Publishers:
                 self._reader.fault(place, f"the publisher '{url.scheme}': {what}", hint)
             return False
         return True
+
+    def _files(self, scheme: str, options: Any) -> OwnFiles | None:
+        """Let the publisher read the files that its options name; None after a mistake in one."""
+        reader = self._reader
+        try:
+            files: OwnFiles = getattr(plugins.load(plugins.PUBLISHER, scheme), "read_files", _none)(
+                options
+            )
+        except ConfigError as error:
+            # Two publishers may name the same file.
+            reader.faults += [fault for fault in error.faults if fault not in reader.faults]
+            return None
+        reader.warnings += [each for each in files.warnings if each not in reader.warnings]
+        return files
 
     def _only(self, made: PublisherDef) -> PublisherDef:
         """Return the one publisher of this name; another with the same name is a mistake."""
@@ -210,3 +231,8 @@ def _identity(url: PublisherUrl, name: str | None) -> str:
 
 def _any(_url: SplitResult) -> None:
     """Accept every URL, for a publisher that does not say what it takes."""
+
+
+def _none(_options: Any) -> OwnFiles:
+    """Read nothing, for a publisher that is written without our base class."""
+    return OwnFiles()

@@ -78,3 +78,9 @@ def test_every_option_has_a_help_text():
         for option in group:
             assert option.help
             assert option.help.endswith(".")
+
+
+@pytest.mark.parametrize("group", ["service_credentials", "gnocchi"])
+def test_secrets_are_marked_as_such(group):
+    marked = {option.name for option in options.GROUPS[group] if option.secret}
+    assert marked == {"password", "token", "application_credential_secret"}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store on loopback that answers as Gnocchi does, and publishers that speak to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from ceilo_agent.plugins import Context
+from ceilo_agent.publishers.gnocchi.publisher import Gnocchi
+from ceilo_agent.publishers.gnocchi.settings import GnocchiOptions
+from tests.unit.publishers.gnocchi import edge
+
+Make = Callable[..., Gnocchi]
+
+
+@pytest.fixture
+def store() -> Iterator[edge.Edge]:
+    with edge.serving() as made:
+        yield made
+
+
+@pytest.fixture
+def make(store: edge.Edge) -> Iterator[Make]:
+    """Make and open publishers; options by name, those of the agent by ``section.name``."""
+    opened: list[Gnocchi] = []
+
+    def build(url: str | None = None, **options: Any) -> Gnocchi:
+        values = {
+            name.replace("__", "."): options.pop(name) for name in list(options) if "__" in name
+        }
+        made = Gnocchi(
+            urlsplit(url or f"gnocchi://127.0.0.1:{store.port}"),
+            msgspec.convert(options, GnocchiOptions, strict=False),
+            Context("here", values),
+        )
+        opened.append(made)
+        made.open()
+        return made
+
+    yield build
+    for made in opened:
+        made.close()
