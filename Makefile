@@ -46,6 +46,7 @@ bench: .venv/tests-installed
 	@tools/packages.sh guests services
 	$(BIN)/python -m bench.sample_build
 	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.spool
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.gnocchi
 	$(BIN)/python -m bench.transform --ceilometer

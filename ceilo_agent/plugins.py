@@ -187,6 +187,8 @@ class Parsed(ABC):
 
     words: ClassVar[str]
     """What was expected, in messages: "an expression"."""
+    hidden: ClassVar[bool] = False
+    """Whether messages must not repeat what stands in its place."""
 
     @classmethod
     @abstractmethod
@@ -356,10 +358,27 @@ class Publisher(ABC):
             options: an instance of `Options`.
 
         Raises:
-            ConfigError: they have mistakes, which are told as they are, at their own places.
+            ConfigError: they have mistakes, which are told as they are, at their own places. What
+                has no line, as of a file that is not there, is told at the publisher's place.
         """
         del options  # most have none
         return OwnFiles()
+
+    @classmethod
+    def check_options(cls, url: SplitResult, options: Any, context: Context) -> None:
+        """Look whether the agent's own options have what is needed; `config check` does it.
+
+        Nothing is opened, and no file is read that is named there: that is for `open`.
+
+        Args:
+            url: what the operator wrote, its query taken out.
+            options: an instance of `Options`.
+            context: where the agent runs, with its options.
+
+        Raises:
+            ConfigError: they have not, and `open` would refuse.
+        """
+        del url, options, context  # most need none
 
     def open(self) -> None:  # noqa: B027 - some need nothing
         """Get ready to push.
@@ -376,6 +395,9 @@ class Publisher(ABC):
         Raises:
             Retryable: the same samples may succeed later.
             Permanent: they never will, all of them or those that it names.
+            OSError: likewise the same samples are tried again.
+            Exception: any other is a mistake in its code: the samples that bring it about are
+                found and refused.
         """
 
     def outdated(self, samples: Sequence[Sample]) -> Mapping[int, str]:

@@ -8,21 +8,20 @@ that is out of date, and exits with 1 if there is any.
 from __future__ import annotations
 
 import argparse
-import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec.inspect import type_info
+import publisher_pages
 from oslo_config import types
+from publisher_pages import first_sentences
+from rst import escaped, heading, table
 
 from ceilo_agent import options, plugins
 from ceilo_agent.cli.config.drawing import drawing
 from ceilo_agent.cli.meters import rows
-from ceilo_agent.definition.settings import takes
 from ceilo_agent.meters.catalogue import NAMESPACES, Catalogue, catalogue
 from ceilo_agent.pipeline.checking import check
 from ceilo_agent.pipeline.graph import draw
@@ -50,8 +49,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
     stale = 0
-    for name, text in pages().items():
-        path = SOURCE / name
+    made = {SOURCE / name: text for name, text in pages().items()}
+    gone = [path for path in (SOURCE / "publishers").glob("*.rst") if path not in made]
+    for path, text in made.items():
         if check:
             if not path.is_file() or path.read_text("utf-8") != text:
                 print(f"{path}: out of date; run python doc/generate.py", file=sys.stderr)
@@ -59,6 +59,12 @@ def main() -> int:
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
+    for path in gone:
+        if check:
+            print(f"{path}: its publisher is gone; run python doc/generate.py", file=sys.stderr)
+            stale += 1
+        else:
+            path.unlink()
     return 1 if stale else 0
 
 
@@ -69,7 +75,7 @@ def pages() -> dict[str, str]:
         "meters.rst": "\n".join(meters()),
         "options.rst": "\n".join(options_page()),
         "plugins.rst": "\n".join(plugins_page()),
-        "publishers.rst": "\n".join(publishers_page()),
+        **publisher_pages.pages(_shipped(plugins.PUBLISHER)),
     }
 
 
@@ -80,42 +86,42 @@ def meters() -> Iterator[str]:
     """Yield the lines of the page of meters."""
     yield ".. Written by doc/generate.py from ceilo_agent/meters/*.yaml. Do not edit."
     yield ""
-    yield from _heading("Meters", "=")
+    yield from heading("Meters", "=")
     yield INTRODUCTION
     for namespace in NAMESPACES:
         yield from _namespace(catalogue(namespace))
 
 
 def _namespace(found: Catalogue) -> Iterator[str]:
-    yield from _heading(TITLES[found.namespace], "-")
+    yield from heading(TITLES[found.namespace], "-")
     ours = {entry.name for entry in found.meters if not entry.ceilometer}
     for kind, about in found.kinds.items():
         listed = [row for row in rows(found.namespace) if row["resource_type"] == kind]
         if not listed:
             continue
-        yield from _heading(kind, "~")
-        yield f"{_escaped(about.description.strip())} Resource id: ``{about.id}``."
+        yield from heading(kind, "~")
+        yield f"{escaped(about.description.strip())} Resource id: ``{about.id}``."
         yield ""
-        yield from _table(
+        yield from table(
             ("Name", "Unit", "Type", "Ceilometer", "Description"),
             (
                 (
                     f"``{row['name']}``",
-                    _escaped(row["unit"]),
+                    escaped(row["unit"]),
                     row["type"],
                     "" if row["name"] in ours else "✓",
-                    _escaped(row["description"]),
+                    escaped(row["description"]),
                 )
                 for row in listed
             ),
         )
-    yield from _heading(f"Left out of {found.namespace}", "~")
+    yield from heading(f"Left out of {found.namespace}", "~")
     yield "What the other side gives and no meter reports."
     yield ""
-    yield from _table(
+    yield from table(
         ("Fields", "Reason"),
         (
-            (", ".join(f"``{field}``" for field in left.fields), _escaped(left.reason))
+            (", ".join(f"``{field}``" for field in left.fields), escaped(left.reason))
             for left in found.left_out
         ),
     )
@@ -138,18 +144,18 @@ def options_page() -> Iterator[str]:
     """Yield the lines of the page of options."""
     yield ".. Written by doc/generate.py from ceilo_agent/options.py. Do not edit."
     yield ""
-    yield from _heading("Options", "=")
+    yield from heading("Options", "=")
     yield OPTIONS
     for group, declared in options.GROUPS.items():
-        yield from _heading(f"[{group}]", "-")
-        yield from _table(
+        yield from heading(f"[{group}]", "-")
+        yield from table(
             ("Option", "Type", "Default", "Meaning"),
             (
                 (
                     f"``{option.name}``",
                     _option_type(option.type),
                     _option_default(option),
-                    _escaped(option.help),
+                    escaped(option.help),
                 )
                 for option in declared
             ),
@@ -164,6 +170,8 @@ def _option_type(kind: Any) -> str:
         types.List: "list, split at commas",
         types.String: "text",
     }
+    if getattr(kind, "choices", None):
+        return f"one of {', '.join(kind.choices)}"
     name = names[type(kind)]
     low, high = getattr(kind, "min", None), getattr(kind, "max", None)
     if low is not None and high is not None:
@@ -214,7 +222,7 @@ def graph_page() -> Iterator[str]:
     """Yield the lines of the page with the graph of the shipped file."""
     yield ".. Written by doc/generate.py from etc/pipeline.yaml. Do not edit."
     yield ""
-    yield from _heading("The graph of a pipeline file", "=")
+    yield from heading("The graph of a pipeline file", "=")
     graph = draw(check(options.PIPELINE_PLACES[-1]))
     for words, picture in ((GRAPH, drawing(graph)), (LEGEND, mermaid(graph))):
         yield from words.splitlines()
@@ -245,11 +253,11 @@ def plugins_page() -> Iterator[str]:
     """Yield the lines of the page of plugins."""
     yield ".. Written by doc/generate.py from the entry points of setup.cfg. Do not edit."
     yield ""
-    yield from _heading("Plugins", "=")
+    yield from heading("Plugins", "=")
     yield "What ships with the agent. :doc:`extending` shows how to add one."
     yield ""
     for namespace, (title, about) in KINDS.items():
-        yield from _heading(title, "-")
+        yield from heading(title, "-")
         yield f"{about} Entry points: ``{namespace}``."
         yield ""
         found = _shipped(namespace)
@@ -257,9 +265,9 @@ def plugins_page() -> Iterator[str]:
             yield "None yet."
             yield ""
             continue
-        yield from _table(
+        yield from table(
             ("Name", "What it is"),
-            ((f"``{name}``", _sentence(made)) for name, made in found.items()),
+            ((f"``{name}``", first_sentences(made)) for name, made in found.items()),
         )
 
 
@@ -267,147 +275,6 @@ def _shipped(namespace: str) -> dict[str, Any]:
     """Return our own plugins of a kind by name; others may be installed here, too."""
     ours = [e.name for e in entry_points(group=namespace) if e.value.startswith("ceilo_agent.")]
     return {name: plugins.load(namespace, name) for name in sorted(ours)}
-
-
-def _sentence(documented: Any) -> str:
-    """Return the first paragraph of a docstring."""
-    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
-
-
-# -- publishers ----------------------------------------------------------------------------------
-
-PUBLISHERS = """\
-A sink names its publishers by URL, by a mapping with the URL and the options beside it, or by the
-name that the file gives one; :doc:`pipeline` shows all three. In a URL an option stands in the
-query, ``?name=value&name=value``, with ``%23`` for a ``#`` and ``%26`` for a ``&`` inside a value.
-"""
-
-GUARANTEES = """\
-What each promises. Only an idempotent one has no doubles: what is sent again after a fault is there
-once.
-"""
-
-EXAMPLES = {
-    "console": """\
-sinks:
-  - name: screen
-    publishers:
-      - console://?format=json
-""",
-    "file": """\
-sinks:
-  - name: archive
-    publishers:
-      - file:///var/log/ceilo_agent/samples.json?max_bytes=10000000&backup_count=3
-""",
-    "local": """\
-publishers:
-  a-month:
-    url: local:///srv/metrics/month.db
-    max_age: 2678400
-    max_bytes: 10737418240
-
-sinks:
-  - name: here
-    publishers:
-      - local://
-      - a-month
-""",
-}
-
-
-def publishers_page() -> Iterator[str]:
-    """Yield the lines of the page of publishers."""
-    yield ".. Written by doc/generate.py from the publishers' own words. Do not edit."
-    yield ""
-    yield from _heading("Publishers", "=")
-    yield PUBLISHERS
-    found = _shipped(plugins.PUBLISHER)
-    yield from _heading("Guarantees", "-")
-    yield GUARANTEES
-    yield from _table(
-        ("Publisher", *(promise.name.capitalize() for promise in plugins.Promise)),
-        (
-            (f"``{name}``", *("✓" if p in made.promises else "" for p in plugins.Promise))
-            for name, made in found.items()
-        ),
-    )
-    for promise in plugins.Promise:
-        yield f"{promise.name.capitalize()}"
-        yield f"   {_escaped(promise.value)}"
-    yield ""
-    yield "What has a mark in no row, no publisher that ships can promise yet."
-    yield ""
-    for name, made in found.items():
-        yield from _publisher(name, made)
-
-
-def _publisher(name: str, made: Any) -> Iterator[str]:
-    yield from _heading(name, "-")
-    about = inspect.getmodule(made)
-    yield inspect.getdoc(about) or ""
-    yield ""
-    yield from _table(
-        ("Option", "Value", "Default", "Meaning"),
-        (
-            (f"``{field.encode_name}``", *_setting(field))
-            for field in msgspec.structs.fields(made.Options)
-        ),
-    )
-    yield ".. code-block:: yaml"
-    yield ""
-    yield from (f"   {line}".rstrip() for line in EXAMPLES[name].splitlines())
-    yield ""
-
-
-def _setting(field: Any) -> tuple[str, str, str]:
-    """Return what a field takes, its default and its description."""
-    form = type_info(field.type)
-    described: list[str] = []
-    _descriptions(form, described)
-    if not described:
-        raise ValueError(f"{field.name} has no description")
-    default = field.default
-    if isinstance(default, bool):
-        default = str(default).lower()
-    shown = "" if default in (None, msgspec.NODEFAULT) else f"``{default}``"
-    return _escaped(takes(field.type)), shown, _escaped(described[0])
-
-
-def _descriptions(form: Any, found: list[str]) -> None:
-    """Collect the descriptions of a type, the outermost first."""
-    if isinstance(form, msgspec.inspect.Metadata):
-        found += [(form.extra_json_schema or {}).get("description", "")]
-        _descriptions(form.type, found)
-    elif isinstance(form, msgspec.inspect.UnionType):
-        for arm in form.types:
-            _descriptions(arm, found)
-
-
-# -- reStructuredText ----------------------------------------------------------------------------
-
-
-def _heading(text: str, line: str) -> Iterator[str]:
-    yield text
-    yield line * len(text)
-    yield ""
-
-
-def _table(header: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield ".. list-table::"
-    yield "   :header-rows: 1"
-    yield ""
-    for cells in (header, *lines):
-        for number, cell in enumerate(cells):
-            yield f"   {'  ' if number else '* '}- {cell}".rstrip()
-    yield ""
-
-
-def _escaped(text: str) -> str:
-    """Return plain text as reStructuredText that shows just that."""
-    for sign in "\\*`|_%":
-        text = text.replace(sign, "\\" + sign)
-    return text
 
 
 if __name__ == "__main__":

@@ -104,5 +104,5 @@ def _parts(files: InForce) -> Iterator[tuple[str, Mapping[str, object]]]:
     )
     yield (
         "publishers",
-        {p.name: (p.url, p.options) for sink in pipeline.sinks for p in sink.publishers},
+        {p.name: (p.url, p.options, p.digest) for sink in pipeline.sinks for p in sink.publishers},
     )

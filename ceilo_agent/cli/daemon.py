@@ -16,6 +16,7 @@ import msgspec
 from ceilo_agent import options
 from ceilo_agent.cli.configuration import Configuration, differences, read
 from ceilo_agent.definition.pipeline import PipelineFile, unknown_meters
+from ceilo_agent.delivery.log import Limits
 from ceilo_agent.errors import CeiloAgentError, ConfigError, Fault
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.meters.elsewhere import elsewhere
@@ -25,6 +26,12 @@ from ceilo_agent.polling.lane import MAX_CYCLE
 from ceilo_agent.sample import Batch
 
 LOG = logging.getLogger(__name__)
+
+AGENT: Final = "polling"
+"""Its directory in ``[delivery] spool_dir``."""
+
+WORKER: Final = "0"
+"""There is one."""
 
 FLUSH_WITHIN: Final = 2.0
 """Seconds that publishers are given at the end; with the lanes' share it stays below 5 s."""
@@ -80,7 +87,14 @@ class Daemon:
         _warn(configuration)
         self._state = options.state_path(conf)
         context = configuration.context
-        self.pipeline = Pipeline(configuration.file, context, self._state / "pipeline.db")
+        self.pipeline = Pipeline(
+            configuration.file,
+            context,
+            options.spool_path(conf) / AGENT / WORKER,
+            limits=_limits(conf),
+            fsync=conf.delivery.fsync == "always",
+        )
+        self._delivered = 0
         selected = configuration.selected
         self._sources = frozenset(source.name for source in selected)
         namespaces = conf.polling.namespaces
@@ -107,16 +121,19 @@ class Daemon:
 
     @property
     def delivered(self) -> int:
-        """Samples that publishers took."""
-        return sum(counters.delivered for counters in self.pipeline.counters.values())
+        """Samples that publishers took since `open`."""
+        total = sum(counters.delivered for counters in self.pipeline.counters.values())
+        return total - self._delivered
 
     def open(self) -> None:
-        """Open the publishers.
+        """Open the publishers, and take up what waits for them.
 
         Raises:
-            ConfigError: one can never work as configured.
+            ConfigError: one can never work as configured, or another agent holds what waits.
         """
         self.pipeline.open()
+        # Counters of the log go on over restarts.
+        self._delivered = self.delivered
         LOG.info("configuration %s: %s", self._configuration.digest, self.path)
 
     def run(self, seconds: float | None = None, beat: Callable[[], None] | None = None) -> None:
@@ -185,11 +202,13 @@ class Daemon:
         self.pipeline.close(FLUSH_WITHIN)
         for name, counters in self.pipeline.counters.items():
             LOG.info(
-                "publisher %s: %d samples offered, %d delivered, %d refused, %d dropped",
+                "publisher %s: %d samples offered, %d delivered, %d waiting, %d set aside, "
+                "%d dropped",
                 name,
                 counters.offered,
                 counters.delivered,
-                counters.refused,
+                counters.waiting,
+                counters.set_aside,
                 counters.dropped,
             )
         counted = msgspec.structs.astuple(self.reloads)
@@ -227,6 +246,7 @@ class Daemon:
                 LOG.warning("a cycle runs on over the reload: what it reads goes to the new sinks")
             self._sources = frozenset(source.name for source in selected)
             self.pipeline.replace(draft)
+            self.pipeline.limit(_limits(configuration.conf))
             self.agent.replace(plan)
             self._configuration = configuration
 
@@ -252,6 +272,10 @@ class Daemon:
     def _on_signal(self, number: int, _frame: object) -> None:
         self._stopping |= number != signal.SIGHUP or self._hangup_ends
         self._signals.put(number)
+
+
+def _limits(conf: Any) -> Limits:
+    return Limits(conf.delivery.max_bytes, conf.delivery.max_samples, conf.delivery.max_age)
 
 
 def _option(name: str) -> str:

@@ -22,7 +22,9 @@ COMMANDS: Final = {
     "poll": "ceilo_agent.cli.poll",
     "polling": "ceilo_agent.cli.polling",
     "query": "ceilo_agent.cli.query",
+    "spool": "ceilo_agent.cli.spool",
     "up": "ceilo_agent.cli.up",
+    "upgrade": "ceilo_agent.cli.upgrade",
 }
 
 

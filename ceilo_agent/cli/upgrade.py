@@ -56,9 +56,13 @@ def check(config_files: tuple[str, ...], name: str | None, url: str | None, as_j
     the definition file and stays so, 2 something lacks or nobody answers, 255 the check failed.
     """
     conf = options.parse(config_files)
-    checks = [
-        each for definition in _publishers(conf, name, url) for each in _checks(conf, definition)
-    ]
+    found = _publishers(conf, name, url)
+    if not found:
+        # Those who read JSON get theirs, on standard output, with no checks in it.
+        click.echo("no publisher of gnocchi://, nothing to check", err=as_json)
+        if not as_json:
+            return 0
+    checks = [each for definition in found for each in _checks(conf, definition)]
     return _run(checks, as_json=as_json)
 
 
@@ -140,13 +144,13 @@ def _checks(conf: Any, definition: PublisherDef) -> Iterator[_Check]:
             return Result(Code.FAILURE, str(error))
         return Result(Code.SUCCESS)
 
-    def part(choose: Callable[[Plan], tuple[list[Step], list[str], list[str]]]) -> Any:
+    def part(kind: str, choose: Callable[[Plan], tuple[list[Step], list[str], list[str]]]) -> Any:
         if not asked:
             return Result(Code.FAILURE, "not known")
         steps, remarks, lacking = choose(asked[0])
         if steps:
-            wanted = ", ".join(step.wanted for step in steps)
-            lacking = [f"run 'ceilo-agent upgrade apply' to {wanted}", *lacking]
+            how = "run 'ceilo-agent upgrade apply', with --dry-run for all of it"
+            lacking = [f"{provision.summary(steps, kind)}: {how}", *lacking]
         if lacking:
             return Result(Code.FAILURE, "; ".join(lacking))
         if remarks:
@@ -154,10 +158,13 @@ def _checks(conf: Any, definition: PublisherDef) -> Iterator[_Check]:
         return Result(Code.SUCCESS)
 
     def policies(_: Any) -> Any:
-        return part(lambda p: (p.policies, p.policy_remarks, [_lacking(e) for e in p.lacking]))
+        return part(
+            "archive policies",
+            lambda p: (p.policies, p.policy_remarks, [_lacking(e) for e in p.lacking]),
+        )
 
     def types(_: Any) -> Any:
-        return part(lambda p: (p.types, p.type_remarks, []))
+        return part("resource types", lambda p: (p.types, p.type_remarks, []))
 
     yield f"{definition.name}: Gnocchi answers", answers
     yield f"{definition.name}: archive policies", policies

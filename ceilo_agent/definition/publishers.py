@@ -136,7 +136,7 @@ class Publishers:
         options = read_settings(self._reader, struct, merged, "option", texts)
         if options is None or not self._fits(url, place):
             return None
-        files = self._files(url.scheme, options)
+        files = self._files(url.scheme, options, place)
         if files is None:
             return None
         identity = _identity(url, name)
@@ -155,7 +155,7 @@ class Publishers:
             return False
         return True
 
-    def _files(self, scheme: str, options: Any) -> OwnFiles | None:
+    def _files(self, scheme: str, options: Any, place: Position) -> OwnFiles | None:
         """Let the publisher read the files that its options name; None after a mistake in one."""
         reader = self._reader
         try:
@@ -163,8 +163,12 @@ class Publishers:
                 options
             )
         except ConfigError as error:
-            # Two publishers may name the same file.
-            reader.faults += [fault for fault in error.faults if fault not in reader.faults]
+            for fault in error.faults:
+                if not fault.line:
+                    what = f"the publisher '{scheme}': {fault.file}: {fault.what}"
+                    reader.fault(place, what, fault.hint)
+                elif fault not in reader.faults:  # two publishers may name the same file
+                    reader.faults.append(fault)
             return None
         reader.warnings += [each for each in files.warnings if each not in reader.warnings]
         return files

@@ -117,7 +117,10 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
         hint = seconds(found.value, _LONGEST)
     if isinstance(node, ScalarNode):
         hint = hint or nearest(node.text, choices)
-    what = f"{word} '{key}': {takes(kind)} was expected, found {describe(found)}{inside}"
+    said = (
+        "another value" if _is_hidden(kind) and isinstance(found, ScalarNode) else describe(found)
+    )
+    what = f"{word} '{key}': {takes(kind)} was expected, found {said}{inside}"
     reader.fault(found.position, what, hint)
     return _WRONG
 
@@ -170,6 +173,12 @@ def _along(node: Node, path: Iterable[str | int]) -> Node:
         else:
             break
     return node
+
+
+def _is_hidden(kind: Any) -> bool:
+    """Return whether a field holds secrets, alone or as the values of a dictionary."""
+    arms = [*_alternatives(kind), *_alternatives(_inner(kind))]
+    return any(isinstance(a, type) and issubclass(a, Parsed) and a.hidden for a in arms)
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:

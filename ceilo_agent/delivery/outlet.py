@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A publisher on a thread of its own, behind a bounded queue.
+"""A publisher on a thread of its own, behind a queue.
 
-A slow or dead publisher holds up neither polling nor another publisher. When its queue is full the
-oldest batch goes first, counted and told.
+A slow or dead publisher holds up neither polling nor another publisher.
 """
 
 from __future__ import annotations
@@ -11,25 +10,16 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
-
+from ceilo_agent.delivery.attempt import Backoff, Outcome, Parts, push, reason_of
+from ceilo_agent.delivery.queues import Counters, Queue, Refused, Taken
+from ceilo_agent.delivery.telling import Telling
 from ceilo_agent.errors import ConfigError, DeliveryError, Retryable
 from ceilo_agent.plugins import Publisher
-from ceilo_agent.sample import Sample
 
 LOG = logging.getLogger(__name__)
-
-MAX_WAITING: Final = 100_000
-"""Samples that may wait for one publisher: some 20 MB."""
-
-RETRY_AFTER: Final = 1.0
-"""Seconds before a batch is tried again, doubled up to RETRY_AT_MOST."""
-
-RETRY_AT_MOST: Final = 30.0
 
 SWAP_WITHIN: Final = 2.0
 """Seconds that the push at hand is given before another publisher takes over."""
@@ -37,60 +27,78 @@ SWAP_WITHIN: Final = 2.0
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks whether there is no time for that any more."""
 
+LAST_TRIES: Final = 20
+"""How often it is tried, at most, in the time that is left for an outlet which is to end."""
+
+
+AWAY: Final = (Retryable, ConfigError, OSError, MemoryError)
+"""After these the same samples are tried again."""
+
 
 def never() -> bool:
     """Say that there is time."""
     return False
 
 
-class Counters(msgspec.Struct):
-    """What became of the samples: offered = delivered + waiting + refused + dropped."""
-
-    offered: int = 0
-    delivered: int = 0
-    refused: int = 0
-    """The publisher said that it will never take them."""
-    dropped: int = 0
-    """The queue was full, or the agent stopped before they could be delivered."""
-
-
 class Outlet:
     """Delivers to one publisher, in order, retrying while it is away.
+
+    What it refuses is set aside or dropped, as its queue does. A refused batch is sent in ever
+    smaller parts until the bad samples are found. An exception that no publisher should raise is a
+    refusal as well: it is mostly the samples that a mistake in its code depends on. Only an
+    OSError or a lack of memory is what it says, and the batch is tried again.
 
     Args:
         name: the publisher's identity.
         publisher: opened by `open`.
-        max_waiting: samples that may wait.
-        counters: go on from these.
+        queue: what waits for it; given to `start` at the latest.
     """
 
-    def __init__(
-        self,
-        name: str,
-        publisher: Publisher,
-        max_waiting: int = MAX_WAITING,
-        counters: Counters | None = None,
-    ) -> None:
-        self.name = name
-        self.counters = counters or Counters()
+    def __init__(self, name: str, publisher: Publisher, queue: Queue | None = None) -> None:
+        self._queue = queue
+        self._telling = Telling(name)
         self._publisher = publisher
-        self._max_waiting = max_waiting
-        self._queue: deque[Sequence[Sample]] = deque()
-        self._waiting = 0
-        self._taken = 0
-        self._gone = 0
+        self._opened: Publisher | None = None
+        self._parts = Parts()
+        self._backoff = Backoff()
         self._changed = threading.Condition()
         self._using = threading.Lock()
+        self._more = False
+        self._news = 0
+        self._seen = 0
         self._closing: float | None = None
         self._ended = False
-        self._fault: str | None = None
-        self._opened: Publisher | None = None
         self._thread = threading.Thread(target=self._run, name=f"publish-{name}", daemon=True)
 
     @property
+    def name(self) -> str:
+        """The publisher's identity."""
+        return self._telling.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._telling.name = name
+
+    @property
+    def queue(self) -> Queue:
+        """What waits for it."""
+        assert self._queue is not None, "it was not started"
+        return self._queue
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the samples."""
+        return self.queue.counters
+
+    @property
     def waiting(self) -> int:
-        """Samples not yet delivered."""
-        return self._waiting
+        """Samples that were offered and are not done."""
+        return self.queue.waiting
+
+    @property
+    def fault(self) -> str | None:
+        """Why the publisher cannot deliver now, None while it can."""
+        return self._telling.fault
 
     @property
     def ended(self) -> bool:
@@ -98,70 +106,59 @@ class Outlet:
         return self._ended
 
     def open(self) -> None:
-        """Open the publisher and begin to deliver.
+        """Open the publisher.
 
         Raises:
             ConfigError: it can never work as configured.
         """
         self._first_open(self._publisher)
+
+    def start(self, queue: Queue | None = None) -> None:
+        """Begin to deliver what waits in the queue."""
+        self._queue = queue or self._queue
+        self.queue.tell(self.fault)
+        self.queue.listen(self._on_added)
         self._thread.start()
 
-    def offer(self, samples: Sequence[Sample]) -> int:
-        """Queue samples for delivery; never blocks. Returns what `settled` takes."""
-        with self._changed:
-            self.counters.offered += len(samples)
-            self._taken += len(samples)
-            mark = self._taken
-            self._queue.append(samples)
-            self._waiting += len(samples)
-            lost = 0
-            while self._waiting > self._max_waiting and len(self._queue) > 1:
-                lost += len(self._queue[0])
-                self._waiting -= len(self._queue.popleft())
-            self.counters.dropped += lost
-            self._gone += lost
-            self._changed.notify()
-        if lost:
-            LOG.warning("publisher %s: the queue is full, %d samples dropped", self.name, lost)
-        return mark
+    @contextlib.contextmanager
+    def paused(self, hurry: Callable[[], bool] = never) -> Iterator[None]:
+        """Close the publisher and let no push begin in the block: `put` another, or it goes on.
 
-    def settled(self, mark: int) -> bool:
-        """Return whether the publisher is done with all that was offered up to a mark.
-
-        What was dropped because the agent ended is not settled: it was never tried.
+        If the push at hand does not end within SWAP_WITHIN seconds, or before `hurry` says so, the
+        publisher is closed when it does.
         """
-        return self._gone >= mark
+        with self._idle(hurry) as idle:
+            if idle and self._opened is self._publisher:
+                self._close(self._publisher)
+                self._opened = None
+            yield
+        self._tell_thread()
 
-    def swap(self, publisher: Publisher, hurry: Callable[[], bool] = never) -> Publisher:
-        """Deliver through another publisher, what waits included; return the one before, closed.
+    def put(self, publisher: Publisher) -> Publisher:
+        """Deliver through another publisher, what waits included; return the one before.
 
-        The one before is closed first, since both may need what only one may hold. If its push does
-        not end within SWAP_WITHIN seconds, or before `hurry` says so, it is closed when it does.
+        Only while it is `paused`.
 
         Raises:
             ConfigError: the other can never work as configured; the one before goes on.
         """
-        with self._idle(hurry) as idle:
-            before = self._publisher
-            if idle and self._opened is before:
-                self._close(before)
-                self._opened = None
-            self._first_open(publisher)
-            self._publisher = publisher
-            return before
+        self._first_open(publisher)
+        before, self._publisher = self._publisher, publisher
+        return before
+
+    def swap(self, publisher: Publisher, hurry: Callable[[], bool] = never) -> Publisher:
+        """Do as `paused` and `put` say."""
+        with self.paused(hurry):
+            return self.put(publisher)
 
     def put_back(self, publisher: Publisher, hurry: Callable[[], bool] = never) -> None:
         """Undo a swap: the publisher is opened before the next push, as often as it needs."""
-        with self._idle(hurry) as idle:
-            if idle and self._opened is self._publisher:
-                self._close(self._publisher)
+        with self.paused(hurry):
             self._publisher, self._opened = publisher, None
 
     def leave(self, deadline: float) -> None:
-        """Deliver what waits until `deadline` (CLOCK_MONOTONIC), then drop and count the rest."""
-        with self._changed:
-            self._closing = deadline
-            self._changed.notify()
+        """Deliver what waits until `deadline` (CLOCK_MONOTONIC; infinite: for ever), then end."""
+        self._tell_thread(deadline)
 
     def stay(self) -> bool:
         """Go on after `leave`; return whether it was not too late."""
@@ -171,19 +168,20 @@ class Outlet:
             return not self._ended
 
     def close(self, deadline: float) -> None:
-        """Do as `leave` says, and wait for it until the deadline."""
+        """Do as `leave` says, and wait for it until the deadline.
+
+        What only memory holds is dropped and counted then; what is on disk stays there.
+        """
         self.leave(deadline)
         if self._thread.is_alive():
             self._thread.join(max(0.0, deadline - time.monotonic()))
+        elif not self._ended:  # it never started
+            self._ended = True
+            self._close(self._publisher)
         self._drop()
 
     def _drop(self) -> None:
-        """Drop and count what waits."""
-        with self._changed:
-            lost, self._waiting = self._waiting, 0
-            self._queue.clear()
-            self.counters.dropped += lost
-        if lost:
+        if self._queue is not None and (lost := self._queue.close()):
             LOG.warning("publisher %s: %d samples dropped at the end", self.name, lost)
 
     @contextlib.contextmanager
@@ -209,10 +207,15 @@ class Outlet:
         try:
             self._open(publisher)
         except Retryable as error:
-            self._tell(str(error))
+            self._fails(str(error))
         except BaseException:
             self._close(publisher)
             raise
+
+    def _fails(self, fault: str) -> None:
+        """Tell why it cannot deliver: the agent's log, and who looks at the queue."""
+        if self._telling.fails(fault) and self._queue is not None:
+            self._queue.tell(fault)
 
     def _close(self, publisher: Publisher) -> None:
         """Close a publisher; what goes wrong in that costs nobody else anything."""
@@ -221,85 +224,109 @@ class Outlet:
         except Exception:
             LOG.exception("publisher %s: it did not close", self.name)
 
+    # -- the thread ------------------------------------------------------------------------------
+
     def _run(self) -> None:
-        pause = RETRY_AFTER
-        while (samples := self._next()) is not None:
+        while not self._ended:
             try:
-                self._push(samples)
-            except (Retryable, ConfigError) as error:
-                # A ConfigError here: it was open before, and what it needs went away since.
-                self._tell(str(error))
-                self._wait(getattr(error, "retry_after", None) or pause)
-                pause = min(2 * pause, RETRY_AT_MOST)
-                continue
-            except DeliveryError as error:
-                self._tell(f"{len(samples)} samples refused: {error}")
-                self._done(samples, delivered=False)
-                continue
+                if (taken := self._next()) is not None:
+                    self._deliver(taken)
             except Exception as error:
-                LOG.exception("publisher %s: %d samples lost", self.name, len(samples))
-                self._tell(f"{type(error).__name__}: {error}")
-                self._done(samples, delivered=False)
-                continue
-            self._done(samples, delivered=True)
-            self._tell(None)
-            pause = RETRY_AFTER
+                # A ConfigError here: it was open before, and what it needs went away since.
+                if not isinstance(error, AWAY):
+                    self._telling.crashes(error)
+                self._fails(reason_of(error))
+                self._wait(self._backoff.pause(getattr(error, "retry_after", None)))
+        self._drop()
         with self._using:
             self._close(self._publisher)
-        self._drop()
 
-    def _push(self, samples: Sequence[Sample]) -> None:
+    def _deliver(self, taken: Taken) -> None:
+        """Try to deliver samples, and settle what became of them.
+
+        Raises:
+            Exception: one of AWAY.
+        """
+        count = len(taken.samples)
+        try:
+            refused, lost, message = self._push(taken)
+        except AWAY:
+            raise
+        except Exception as error:
+            if not isinstance(error, DeliveryError):
+                self._telling.crashes(error)
+            if count > 1:
+                self._parts.halve(count)
+                return
+            refused, lost, message = [Refused(taken.samples[0], reason_of(error))], 0, ""
+        waited = self.waiting
+        self.queue.done(taken, count - len(refused) - lost, refused)
+        self._parts.passed(count)
+        self._backoff.reset()
+        self._telling.works(waited)
+        self.queue.tell(None)
+        self._telling.refuses(refused, more=self._parts.splitting)
+        if lost:
+            self._telling.loses(lost, message)
+
+    def _push(self, taken: Taken) -> Outcome:
         with self._using:
             publisher = self._publisher
             try:
-                self._open(publisher)
-                publisher.push(samples)
+                self._open_again(publisher)
+                return push(publisher, taken)
             finally:
                 if publisher is not self._publisher:
                     self._close(publisher)
 
-    def _next(self) -> Sequence[Sample] | None:
-        """Return the oldest batch, left in the queue until it is done; None to stop."""
-        with self._changed:
-            while not self._queue:
-                if self._closing is not None:
+    def _open_again(self, publisher: Publisher) -> None:
+        """Open a publisher before a push: whatever is wrong then, it is not with the samples."""
+        try:
+            self._open(publisher)
+        except AWAY:
+            raise
+        except Exception as error:
+            self._telling.crashes(error)
+            raise Retryable(f"it cannot be opened: {reason_of(error)}") from error
+
+    def _next(self) -> Taken | None:
+        """Return the oldest samples, left in the queue until they are done; None to end."""
+        while True:
+            with self._changed:
+                if self._closing is not None and time.monotonic() >= self._closing:
                     self._ended = True
                     return None
-                self._changed.wait()
-            if self._closing is not None and time.monotonic() >= self._closing:
-                self._ended = True
-                return None
-            return self._queue[0]
-
-    def _done(self, samples: Sequence[Sample], *, delivered: bool) -> None:
-        with self._changed:
-            if self._queue and self._queue[0] is samples:
-                self._queue.popleft()
-                self._waiting -= len(samples)
-                self._gone += len(samples)
-            elif delivered:
-                # It was dropped for its age while it was being delivered.
-                self.counters.dropped -= len(samples)
-            else:
-                return
-            if delivered:
-                self.counters.delivered += len(samples)
-            else:
-                self.counters.refused += len(samples)
+                self._more = False
+                self._seen = self._news
+            publisher = self._publisher
+            whole = getattr(publisher.options, "batch_size", None) or publisher.batch_size
+            # Not under the lock: a queue may call `_on_added` under one of its own.
+            taken = self.queue.take(self._parts.size(whole))
+            if taken is not None:
+                return taken
+            with self._changed:
+                if self._closing is not None and not self._more:
+                    self._ended = True
+                    return None
+                self._changed.wait_for(lambda: self._more or self._closing is not None)
 
     def _wait(self, seconds: float) -> None:
-        """Wait before the next try; one that is to end tries some twenty times until then."""
+        """Wait before the next try; one that is to end tries more often."""
         with self._changed:
-            if self._closing is None:
-                self._changed.wait_for(lambda: self._closing is not None, seconds)
-            else:
+            if self._closing is not None:
                 left = self._closing - time.monotonic()
-                self._changed.wait(min(seconds, max(0.1, left / 20)))
+                seconds = min(seconds, max(0.1, left / LAST_TRIES))
+            self._changed.wait_for(lambda: self._news != self._seen, seconds)
 
-    def _tell(self, fault: str | None) -> None:
-        """Log a fault when it comes and when it goes."""
-        if fault is not None and fault != self._fault:
-            LOG.warning("publisher %s: %s", self.name, fault)
-        elif fault is None and self._fault is not None:
-            LOG.info("publisher %s: delivers again", self.name)
-        self._fault = fault
+    def _on_added(self) -> None:
+        with self._changed:
+            self._more = True
+            self._changed.notify_all()
+
+    def _tell_thread(self, closing: float | None = None) -> None:
+        """End a pause, since something changed."""
+        with self._changed:
+            self._news += 1
+            if closing is not None:
+                self._closing = closing
+            self._changed.notify_all()

@@ -1,44 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples as bytes: a table of meters, a table of resources, and a row per sample.
+"""Samples as bytes: tables of what they share, and a column for each of their attributes.
 
 The bytes are MessagePack (https://msgpack.org). What samples share is there once, and is shared
-again by the samples that are read back.
+again by the samples that are read back. Columns hold like beside like, which compresses better than
+a row for each sample, and are faster to read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Previous, Resource, Sample, Volume
+from ceilo_agent.sample import (
+    FIRST,
+    UNTRACKED,
+    Meter,
+    Previous,
+    Resource,
+    Sample,
+    SampleType,
+    Volume,
+)
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 DEEPEST: Final = 100
 """Levels of metadata that are kept of what is nested too deeply to be packed."""
 
-_NO_PREVIOUS: Final = {0: UNTRACKED, 1: FIRST}
-
-
-class _Row(msgspec.Struct, array_like=True, gc=False):
-    """One sample; `meter` and `resource` are indexes, `previous` a pair or of _NO_PREVIOUS."""
-
-    meter: int
-    resource: int
-    time: float
-    volume: Volume
-    previous: tuple[float, Volume] | int
-    started: float | None
-    source: str | None
+Shared = TypeVar("Shared", bound=Hashable)
 
 
 class _Packed(msgspec.Struct, array_like=True, gc=False):
+    """Tables, and columns with an item for each sample.
+
+    Attributes:
+        meters: each once; so are the resources and the names of sources.
+        meter: index in `meters`; `resource` and `source` likewise.
+        elapsed: of the pair of the reading before; without a pair whether it is FIRST.
+        before: the volume of that pair; 0 without one.
+    """
+
     version: int
     meters: list[Meter]
     resources: list[Resource]
-    rows: list[_Row]
+    sources: list[str | None]
+    meter: list[int]
+    resource: list[int]
+    source: list[int]
+    time: list[float]
+    volume: list[Volume]
+    elapsed: list[float | bool]
+    before: list[Volume]
+    started: list[float | None]
 
 
 def _plain(value: Any) -> Any:
@@ -74,32 +89,29 @@ def pack(samples: Iterable[Sample]) -> bytes:
 
     Raises:
         OverflowError: a volume of more than 64 bits.
+        TypeError: something is no sample, as the types say it.
         UnicodeEncodeError: a name or an id that is no text.
     """
-    meters: dict[Meter, int] = {}
-    resources: dict[int, int] = {}
-    packed = _Packed(VERSION, [], [], [])
-    for sample in samples:
-        meter = meters.setdefault(sample.meter, len(meters))
-        if meter == len(packed.meters):
-            packed.meters.append(sample.meter)
-        resource = resources.setdefault(id(sample.resource), len(resources))
-        if resource == len(packed.resources):
-            packed.resources.append(sample.resource)
-        previous = sample.previous
-        packed.rows.append(
-            _Row(
-                meter,
-                resource,
-                sample.time,
-                sample.volume,
-                (previous.elapsed, previous.volume)
-                if isinstance(previous, Previous)
-                else int(previous is FIRST),
-                sample.started,
-                sample.source,
-            )
-        )
+    samples = list(samples)
+    meters, meter = _table([sample.meter for sample in samples])
+    resources, resource = _table([sample.resource for sample in samples])
+    sources, source = _table([sample.source for sample in samples])
+    previous = [sample.previous for sample in samples]
+    packed = _Packed(
+        VERSION,
+        meters,
+        resources,
+        sources,
+        meter,
+        resource,
+        source,
+        [sample.time for sample in samples],
+        [sample.volume for sample in samples],
+        [p.elapsed if isinstance(p, Previous) else p is FIRST for p in previous],
+        [p.volume if isinstance(p, Previous) else 0 for p in previous],
+        [sample.started for sample in samples],
+    )
+    _check(packed)
     try:
         return _ENCODER.encode(packed)
     except (OverflowError, RecursionError, UnicodeEncodeError):
@@ -120,19 +132,68 @@ def unpack(data: bytes) -> list[Sample]:
         packed = _DECODER.decode(data)
         if packed.version != VERSION:
             raise ValueError(f"samples of version {packed.version}, {VERSION} was expected")
-        return [_sample(packed, row) for row in packed.rows]
+        lengths = {len(column) for column in msgspec.structs.astuple(packed)[4:]}
+        if len(lengths) != 1:
+            raise ValueError("no samples: its columns differ in length")
+        previous = [
+            (FIRST if elapsed else UNTRACKED)
+            if isinstance(elapsed, bool)
+            else Previous(elapsed, volume)
+            for elapsed, volume in zip(packed.elapsed, packed.before, strict=True)
+        ]
+        return list(
+            map(
+                Sample,
+                map(packed.meters.__getitem__, packed.meter),
+                map(packed.resources.__getitem__, packed.resource),
+                packed.time,
+                packed.volume,
+                previous,
+                packed.started,
+                map(packed.sources.__getitem__, packed.source),
+            )
+        )
     except (msgspec.DecodeError, LookupError, RecursionError) as error:
         raise ValueError(f"no samples: {error}") from error
 
 
-def _sample(packed: _Packed, row: _Row) -> Sample:
-    previous: Any = row.previous
-    return Sample(
-        packed.meters[row.meter],
-        packed.resources[row.resource],
-        row.time,
-        row.volume,
-        _NO_PREVIOUS[previous] if isinstance(previous, int) else Previous(*previous),
-        row.started,
-        row.source,
-    )
+def _table(items: Sequence[Shared]) -> tuple[list[Shared], list[int]]:
+    """Return each item once, and the index of each in that."""
+    table = list(dict.fromkeys(items))
+    numbers = dict(zip(table, range(len(table)), strict=True))
+    return table, list(map(numbers.__getitem__, items))
+
+
+_COLUMNS: Final = (
+    ("time", {float, int}),
+    ("volume", {float, int}),
+    ("elapsed", {float, int, bool}),
+    ("before", {float, int}),
+    ("started", {float, int, type(None)}),
+)
+_TEXT: Final = (str, type(None))
+
+
+def _check(packed: _Packed) -> None:
+    """Refuse what could be written, but not be read again.
+
+    Raises:
+        TypeError: it is there.
+    """
+    for name, types in _COLUMNS:
+        odd = set(map(type, getattr(packed, name))) - types
+        if odd:
+            raise TypeError(f"{name} of type {', '.join(sorted(kind.__name__ for kind in odd))}")
+    for meter in packed.meters:
+        if not (isinstance(meter.name, str) and isinstance(meter.unit, str)):
+            raise TypeError("a meter whose name or unit is no text")
+        SampleType(meter.type)
+    for resource in packed.resources:
+        if not (isinstance(resource.id, str) and isinstance(resource.type, str)):
+            raise TypeError("a resource whose id or type is no text")
+        if not (isinstance(resource.project_id, _TEXT) and isinstance(resource.user_id, _TEXT)):
+            raise TypeError("a resource whose owner is no text")
+        if not isinstance(resource.metadata, Mapping):
+            raise TypeError("a resource whose metadata is no mapping")
+    if not all(isinstance(source, _TEXT) for source in packed.sources):
+        raise TypeError("a source whose name is no text")

@@ -6,8 +6,9 @@ samples that it remembers are written down before what comes of them goes on, an
 is told the same again from its last dump on. When the calls outgrow the last dump the steps are
 dumped anew.
 
-What came out is written down in the same transaction, and kept until its publisher is done with it:
-the process may end between the two.
+It is a part of the durable log's transactions: what steps were given is written with what waits for
+durable publishers, or neither is. What came out for publishers whose queue is in memory is written
+there too, and kept until its publisher is done with it.
 
 A sample that a step was given before, by step, source, resource, meter and time, is not given to it
 again. It is recognised among the last REMEMBERED at least; after a restart among those since the
@@ -17,17 +18,17 @@ last dump but one.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from ceilo_agent.delivery.log import Log
 from ceilo_agent.messaging.packing import pack, unpack
 from ceilo_agent.pipeline.replay import Kept, Replay
-from ceilo_agent.pipeline.safefile import SafeFile
-from ceilo_agent.pipeline.statefile import Row, StateFile
+from ceilo_agent.pipeline.statetables import Row, Tables
 from ceilo_agent.plugins import StatefulTransformer
 from ceilo_agent.sample import Sample
 
@@ -41,6 +42,9 @@ REMEMBERED: Final = 100_000
 
 KEPT_SECONDS: Final = 7 * 86400.0
 """How long the state of a step that is gone from the file waits for its return."""
+
+RETRY_SECONDS: Final = 5.0
+"""What could not be written is tried again after this long."""
 
 
 class Counters(msgspec.Struct):
@@ -76,30 +80,40 @@ Outputs = Sequence[tuple[str, Sequence[Sample]]]
 class Journal:
     """The journal of one pipeline; its caller sees to it that one thread is in it at a time.
 
-    Nothing is made on disk before there is something to keep. What cannot be written or read is
-    told and counted; the steps go on in memory, and are dumped as soon as it can be written again.
+    It implements `delivery.log.Part`: what was noted is written by the next `Log.offer`. Nothing is
+    made on disk before there is something to keep. What cannot be written or read is told and
+    counted; the steps go on in memory, and are dumped as soon as it can be written again.
 
     Args:
-        path: the file.
+        log: opened; whoever made it closes it.
         clock: gives UTC seconds.
         monotonic: gives seconds.
+
+    Attributes:
+        behind: whether the file lacks something that happened: it needs the whole state.
     """
 
     def __init__(
         self,
-        path: Path,
+        log: Log,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
+        self.behind = False
         self.counters = Counters()
+        self._log = log
         self._clock = clock
-        self._safe = SafeFile(path, clock, monotonic)
+        self._monotonic = monotonic
+        self._file = log.file
+        self._made = False
+        self._full = False
         self._closed = False
+        self._retry_at = 0.0
         self._steps: dict[str, Kept] = {}
         self._told: dict[str, float | None] = {}
         self._rows: list[Row] = []
         self._noted = 0
+        self._outputs: list[tuple[int, str, bytes]] = []
         self._last = 0
         self._dumped_upto = 0
         self._dumped_bytes = 0
@@ -107,11 +121,8 @@ class Journal:
         self._recent: set[int] = set()
         self._older: set[int] = set()
         self._watched: list[tuple[int, Callable[[], bool]]] = []
-
-    @property
-    def damaged(self) -> int:
-        """Files and parts of them that could not be read and were set aside."""
-        return self._safe.damaged
+        self._done: set[int] = set()
+        self._dumps: Mapping[str, bytes] | None = None
 
     # -- which steps -----------------------------------------------------------------------------
 
@@ -130,25 +141,37 @@ class Journal:
             outlets: names of the publishers that there are.
             renamed: names that some of them had, and those that they have now.
         """
-        if self._safe.is_open:
-            self._write((), full=True)
+        if self._made:
+            self._write_all()
         fresh = {identity: kept for identity, kept in steps.items() if identity not in self._steps}
         self._steps = dict(steps)
         self._told = {identity: self._told.get(identity) for identity in steps}
-        if self._safe.is_open or self._safe.may_exist():
-            self._safe.attempt(lambda file: self._restore(file, fresh, outlets, renamed or {}))
+        if self._log.exists and not self._log.read(
+            lambda db, _: self._restore(Tables(db), fresh, outlets, renamed or {})
+        ):
+            self._fall_behind()
+
+    def _write_all(self) -> None:
+        """Write down what was noted, and dump all steps."""
+        self._full, self._retry_at = True, 0.0
+        self._log.offer((), self)
+        self._full = False
 
     def _restore(
         self,
-        file: StateFile,
+        file: Tables,
         fresh: Mapping[str, Kept],
         outlets: Collection[str],
         renamed: Mapping[str, str],
     ) -> None:
+        if not file.there():
+            return
+        self._made = True
         # All is read before any step is told: a damaged file tells nothing.
         known = {identity: file.state(identity) for identity in fresh}
         rows = list(file.rows(fresh))
-        replay = Replay(fresh, known, self._safe)
+        self._last = max(self._last, file.last())
+        replay = Replay(fresh, known, self._log)
         useless = replay.load()
         replay.run(rows, self._remember)
         self._told.update(replay.told)
@@ -159,16 +182,16 @@ class Journal:
         self._dumped_upto = max([self._dumped_upto, *(state.upto for state in found)])
         if replay.samples:
             told = "%s: %d samples since the last dump given to steps again"
-            LOG.info(told, self.path, replay.samples)
+            LOG.info(told, self._log.directory, replay.samples)
         now = self._clock()
-        with file.transaction():
-            for identity in useless:
-                file.forget_dump(identity)
-            file.tell(self._moments(), now)
-            for before, after in renamed.items():
-                file.readdress(before, after)
-            for name in file.expire(self._steps, outlets, now - KEPT_SECONDS):
-                LOG.info("%s: the state of %s, not in use for 7 days, is deleted", self.path, name)
+        for identity in useless:
+            file.forget_dump(identity)
+        file.tell(self._moments(), now)
+        for before, after in renamed.items():
+            file.readdress(before, after)
+        for name in file.expire(self._steps, outlets, now - KEPT_SECONDS):
+            told = "%s: the state of %s, not in use for 7 days, is deleted"
+            LOG.info(told, self._log.directory, name)
 
     def _moments(self) -> list[tuple[str, str, float | None]]:
         """Return each step, its name and the last moment that it was told."""
@@ -193,13 +216,14 @@ class Journal:
                     continue
                 kept.append(sample)
             fresh.append(sample)
-        if kept and (self._safe.behind or self._closed):
+        if kept and (self.behind or self._closed):
             self.counters.unwritten += len(kept)
         elif kept:
             data, left = _packed(kept)
             self.counters.unwritten += left
             self._noted += len(kept) - left
-            self._rows.append(Row(0, identity, self._told.get(identity), data))
+            self._last += 1
+            self._rows.append(Row(self._last, identity, self._told.get(identity), data))
         return fresh
 
     def ticked(self, identity: str, now: float) -> None:
@@ -221,18 +245,23 @@ class Journal:
         self._recent.add(key)
         return True
 
-    # -- what is written -------------------------------------------------------------------------
+    # -- what came out ---------------------------------------------------------------------------
 
-    def commit(self, outputs: Outputs) -> list[int] | None:
-        """Write down what was noted, and what came of it, in one transaction.
+    def put(self, outputs: Outputs) -> list[int]:
+        """Note what came of it for publishers whose queue is in memory.
+
+        It is written by the next offer to the log, with what was noted.
 
         Returns:
-            A number for each of the outputs, for `watch`; None when nothing was written.
+            A number for each of the outputs, for `watch`.
         """
-        settled = any(done() for _, done in self._watched)
-        if self._closed or not (self._rows or outputs or settled or self._safe.behind):
-            return None
-        return self._write(outputs, full=False)
+        numbers = []
+        for name, made in outputs:
+            self._last += 1
+            numbers.append(self._last)
+            if not self._closed:
+                self._outputs.append((self._last, name, _packed(made)[0]))
+        return numbers
 
     def watch(self, number: int, done: Callable[[], bool]) -> None:
         """Keep an output until its publisher is done with it."""
@@ -241,79 +270,110 @@ class Journal:
     def waiting(self) -> list[Waiting]:
         """Return what came out before a restart and no publisher confirmed, in order."""
         found: list[Waiting] = []
-        if self._safe.is_open:
-            self._safe.attempt(lambda file: found.extend(self._outputs(file)))
+        if self._made:
+            self._log.read(lambda db, _: found.extend(self._waiting(Tables(db))))
         return found
 
-    def _outputs(self, file: StateFile) -> list[Waiting]:
+    def _waiting(self, file: Tables) -> list[Waiting]:
         found = []
-        with file.transaction():
-            for number, outlet, data in file.outputs():
-                try:
-                    found.append(Waiting(number, outlet, unpack(data or b"")))
-                except ValueError as error:
-                    place = self._safe.keep_aside(data or b"")
-                    told = "%s: an output for %s is lost: %s (%s)"
-                    LOG.warning(told, self.path, outlet, error, place)
-                    file.take_out([number])
+        for number, outlet, data in file.outputs():
+            try:
+                found.append(Waiting(number, outlet, unpack(data or b"")))
+            except ValueError as error:
+                place = self._log.keep_aside(data or b"")
+                told = "%s: an output for %s is lost: %s (%s)"
+                LOG.warning(told, self._log.directory, outlet, error, place)
+                file.take_out([number])
         return found
+
+    # -- what is written -------------------------------------------------------------------------
+
+    @property
+    def rides(self) -> bool:
+        """Whether it writes with what is offered: the moment that it came out of a window."""
+        return self._made and self._may_write
+
+    @property
+    def _may_write(self) -> bool:
+        return not self._closed and not (self.behind and self._monotonic() < self._retry_at)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to write."""
+        if not self._may_write:
+            return False
+        if self._rows or self._outputs or self._full or self.behind:
+            return True
+        renewed = self._made and self._log.file != self._file
+        return renewed or any(done() for _, done in self._watched)
+
+    def write(self, db: sqlite3.Connection, file: int) -> None:
+        """Write it all, and dump the steps where that is due."""
+        tables = Tables(db)
+        renewed = file != self._file
+        if renewed or not self._made:
+            tables.make()
+        outgrown = self._bytes + self._size() > max(DUMP_AFTER, 2 * self._dumped_bytes)
+        due = self._full or outgrown or self.behind or renewed
+        now = self._clock()
+        for row in self._rows:
+            tables.append(row)
+        tables.tell(self._moments(), now)
+        self._dumps = None
+        if due:
+            self._dumps = {i: kept.transformer.dump() for i, kept in self._steps.items()}
+            for identity, dump in self._dumps.items():
+                tables.keep(identity, self._last, self._told[identity], dump)
+            tables.forget_rows(self._dumped_upto)
+        self._done = {number for number, is_done in self._watched if is_done()}
+        for number, name, data in self._outputs:
+            tables.put_out(number, name, now, data)
+        tables.take_out(self._done)
+        self._file = file
+
+    def written(self) -> None:
+        """Go on: it is committed."""
+        self._made = True
+        self.counters.written += self._noted
+        self._bytes += self._size()
+        self._watched = [watched for watched in self._watched if watched[0] not in self._done]
+        if self._dumps is not None:
+            self.counters.dumps += 1
+            self._dumped_upto, self._bytes = self._last, 0
+            self._dumped_bytes = sum(map(len, self._dumps.values()))
+            if self.behind:
+                told = "%s: the state of the pipeline's steps is kept again"
+                LOG.info(told, self._log.directory)
+            self.behind = False
+        self._forget()
+
+    def failed(self) -> None:
+        """Go on: nothing of it is written."""
+        self.counters.unwritten += self._noted
+        self._fall_behind()
+        self._forget()
 
     def close(self) -> None:
-        """Dump all steps and let go of the file."""
-        if self._safe.is_open:
-            self._write((), full=True)
+        """Dump all steps; the log stays open."""
+        if self._made:
+            self._write_all()
         self._closed = True
-        self._safe.close()
 
-    def _write(self, outputs: Outputs, *, full: bool) -> list[int] | None:
-        rows, self._rows = self._rows, []
-        noted, self._noted = self._noted, 0
-        self._bytes += sum(len(row.samples or b"") for row in rows)
-        numbers: list[int] = []
+    def _fall_behind(self) -> None:
+        if not self.behind:
+            told = "%s: the state of the pipeline's steps is not kept over a restart for now"
+            LOG.warning(told, self._log.directory)
+        self.behind, self._retry_at = True, self._monotonic() + RETRY_SECONDS
 
-        def work(file: StateFile) -> None:
-            numbers[:] = self._transaction(file, rows, outputs, full=full)
+    def _size(self) -> int:
+        return sum(len(row.samples or b"") for row in self._rows)
 
-        # Twice: a damaged file is set aside, and all goes into a new one at once.
-        for _ in range(2):
-            if (full or self._safe.may_try) and self._safe.attempt(work):
-                self.counters.written += noted
-                return numbers
-        self.counters.unwritten += noted
-        return None
-
-    def _transaction(
-        self, file: StateFile, rows: Sequence[Row], outputs: Outputs, *, full: bool
-    ) -> list[int]:
-        """Write it all, and dump the steps where that is due; return the outputs' numbers."""
-        outgrown = self._bytes > max(DUMP_AFTER, 2 * self._dumped_bytes)
-        due = full or outgrown or self._safe.behind
-        dumps = {i: kept.transformer.dump() for i, kept in self._steps.items()} if due else {}
-        now = self._clock()
-        done = {number for number, is_done in self._watched if is_done()}
-        with file.transaction():
-            # Numbers go on over a file that was set aside: what is watched stays what it was.
-            first = max(self._last, file.last()) + 1
-            for number, row in enumerate(rows, first):
-                file.append(row._replace(seq=number))
-            upto = first + len(rows) - 1
-            file.tell(self._moments(), now)
-            for identity, dump in dumps.items():
-                file.keep(identity, upto, self._told[identity], dump)
-            if due:
-                file.forget_rows(self._dumped_upto)
-            file.take_out(done)
-            numbers = list(range(upto + 1, upto + 1 + len(outputs)))
-            for number, (name, made) in zip(numbers, outputs, strict=True):
-                file.put_out(number, name, now, _packed(made)[0])
-        self._last = upto + len(outputs)
-        self._watched = [watched for watched in self._watched if watched[0] not in done]
-        if due:
-            self.counters.dumps += 1
-            self._dumped_upto, self._bytes = upto, 0
-            self._dumped_bytes = sum(map(len, dumps.values()))
-            self._safe.caught_up()
-        return numbers
+    def _forget(self) -> None:
+        """Forget what was noted: it is written, or counted."""
+        self._rows.clear()
+        self._outputs.clear()
+        self._noted = 0
+        self._dumps = None
 
 
 def _packed(samples: Sequence[Sample]) -> tuple[bytes, int]:

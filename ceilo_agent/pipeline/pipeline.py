@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ceilo_agent.definition.pipeline import PipelineFile
-from ceilo_agent.delivery.outlet import Counters, Outlet, never
+from ceilo_agent.delivery.log import Limits, Log, Offer
+from ceilo_agent.delivery.memory import MemoryQueue
+from ceilo_agent.delivery.outlet import Outlet, never
 from ceilo_agent.delivery.outlets import Change, Outlets
+from ceilo_agent.delivery.queues import Counters
 from ceilo_agent.pipeline.chain import Chain, build
 from ceilo_agent.pipeline.journal import Journal
 from ceilo_agent.pipeline.replay import Kept
@@ -21,17 +25,33 @@ from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import Context, StatefulTransformer, Transformer
 from ceilo_agent.sample import Batch, Sample
 
+LOG = logging.getLogger(__name__)
+
 
 class Sink(NamedTuple):
-    """A chain of transformers and the publishers behind it."""
+    """A chain of transformers and the publishers behind it.
+
+    Attributes:
+        name: of the sink.
+        chain: of its transformers.
+        durable: publishers whose samples wait in the log.
+        memory: those whose samples wait in memory.
+    """
 
     name: str
     chain: Chain
-    outlets: Sequence[Outlet]
+    durable: Sequence[Outlet]
+    memory: Sequence[Outlet]
 
 
 class Draft(NamedTuple):
-    """What the next file needs, made and not yet at work."""
+    """What the next file needs, made and not yet at work.
+
+    Attributes:
+        sinks: by name.
+        routes: to them.
+        change: of the publishers.
+    """
 
     sinks: Mapping[str, Sink]
     routes: Routes
@@ -52,8 +72,10 @@ class Pipeline:
     Args:
         file: the checked definition.
         context: where this agent runs.
-        state: the file that keeps what stateful steps remember, and what came of it until it is
-            delivered; None to keep it in memory only.
+        spool: the directory of what waits for durable publishers and of what stateful steps
+            remember, of this process alone; None to keep all in memory.
+        limits: bounds of what waits there.
+        fsync: what was accepted outlives a loss of power, not only the end of the process.
 
     Attributes:
         invalid: samples whose volume was no number.
@@ -62,38 +84,54 @@ class Pipeline:
         PluginError: a transformer or publisher cannot be loaded.
     """
 
-    def __init__(self, file: PipelineFile, context: Context, state: Path | None = None) -> None:
+    def __init__(
+        self,
+        file: PipelineFile,
+        context: Context,
+        spool: Path | None = None,
+        *,
+        limits: Limits | None = None,
+        fsync: bool = False,
+    ) -> None:
         self.invalid = 0
         self.sinks: Mapping[str, Sink] = {}
         self.routes = Routes(())
         self.outlets: Mapping[str, Outlet] = {}
-        self.journal = None if state is None else Journal(state)
-        self._all = Outlets()
+        self.log = None if spool is None else Log(spool, limits or Limits(), fsync=fsync)
+        self.journal = None if self.log is None else Journal(self.log)
+        self._logging = False
+        self._adopted = False
+        self._all = Outlets(self.log)
         self._lock = threading.Lock()
         draft = self._draft(file, context)
-        self._first = draft.change
+        self._first = draft
         self._take(draft)
 
     @property
     def counters(self) -> Mapping[str, Counters]:
-        """What became of the samples, by publisher; also of those that are gone from the file."""
+        """What became of the samples, by publisher; also of those that are gone from the file.
+
+        Those of durable publishers go on over restarts.
+        """
         return self._all.counters
 
     def open(self) -> None:
-        """Open every publisher and take up what the steps knew.
+        """Open every publisher, and take up what waits for them and what the steps knew.
 
         Raises:
-            ConfigError: one can never work as configured.
+            ConfigError: one can never work as configured, or another process holds the directory.
         """
-        self._first.open()
-        self._first.commit()
-        if self.journal is None:
-            return
+        draft = self._first
+        self._begin(draft)
+        try:
+            draft.change.open()
+        except BaseException:
+            if self._logging and self.log is not None:
+                self.log.close()
+            raise
         with self._lock:
-            self.journal.adopt(self._kept(), self.outlets)
-            for number, name, samples in self.journal.waiting():
-                if name in self.outlets:
-                    self._offer(self.outlets[name], samples, number)
+            draft.change.commit()
+            self._adopt(draft)
 
     def accept(self, batch: Batch) -> None:
         """Take a batch: the sinks of its source, or those that match each of its meters."""
@@ -105,7 +143,7 @@ class Pipeline:
             self._hand_on([self._through(name, samples) for name, samples in self.routes(batch)])
 
     def tick(self, now: float) -> None:
-        """Let windows close that are due at `now` (UTC seconds)."""
+        """Let windows close that are due at `now` (UTC seconds), and the log do its rounds."""
         with self._lock:
             made = []
             for sink in self.sinks.values():
@@ -113,6 +151,13 @@ class Pipeline:
                     samples = sink.chain.tick(now)
                     made.append(_Made(sink, samples, samples))
             self._hand_on(made)
+        if self._logging and self.log is not None:
+            self.log.tick()
+
+    def limit(self, limits: Limits) -> None:
+        """Set other bounds of what waits on disk."""
+        if self.log is not None:
+            self.log.limits = limits
 
     def prepare(
         self, file: PipelineFile, context: Context, hurry: Callable[[], bool] = never
@@ -129,6 +174,11 @@ class Pipeline:
             PluginError: a transformer or publisher cannot be loaded.
         """
         draft = self._draft(file, context)
+        try:
+            self._begin(draft)
+        except BaseException:
+            draft.change.undo()
+            raise
         draft.change.open(hurry)
         return draft
 
@@ -140,19 +190,59 @@ class Pipeline:
         with self._lock:
             self._take(draft)
             draft.change.commit()
-            if self.journal is not None:
-                self.journal.adopt(self._kept(), self.outlets, draft.change.renamed)
+            self._adopt(draft)
 
     def discard(self, draft: Draft) -> None:
         """Close what was opened for another file."""
         draft.change.undo()
 
     def close(self, seconds: float) -> None:
-        """Deliver what waits, for at most that long, then let go of the publishers."""
+        """Deliver what waits, for at most that long, then let go of the publishers.
+
+        What waits on disk stays there.
+        """
         self._all.close(time.monotonic() + seconds)
-        if self.journal is not None:
-            with self._lock:
-                self.journal.close()
+        if not self._logging or self.log is None or self.journal is None:
+            return
+        with self._lock:
+            self.journal.close()
+            if lost := self.log.close():
+                LOG.error("%s: %d samples could not be written", self.log.directory, lost)
+
+    def _begin(self, draft: Draft) -> None:
+        """Open the log if there is something to keep.
+
+        Raises:
+            ConfigError: another process holds it, or it cannot be used.
+        """
+        if self._logging or self.log is None:
+            return
+        stateful = any(sink.chain.stateful for sink in draft.sinks.values())
+        durable = any(sink.durable for sink in draft.sinks.values())
+        if stateful or durable or self.log.exists:
+            self.log.open()
+            self._logging = True
+
+    def _adopt(self, draft: Draft) -> None:
+        """Let the steps know what they knew, and publishers have what was for them."""
+        if not self._logging or self.journal is None or self.log is None:
+            return
+        self.journal.adopt(self._kept(), self.outlets, draft.change.renamed)
+        if self._adopted:
+            return
+        self._adopted = True
+        offers = []
+        for number, name, samples in self.journal.waiting():
+            outlet = self.outlets.get(name)
+            if outlet is None:
+                continue
+            if isinstance(outlet.queue, MemoryQueue):
+                self._offer(outlet.queue, samples, number)
+            else:
+                # It waited in memory before, and now waits on disk: in one transaction.
+                offers.append(Offer([name], samples))
+                self.journal.watch(number, _true)
+        self.log.offer(offers, self.journal)
 
     def _draft(self, file: PipelineFile, context: Context) -> Draft:
         known: dict[str, Transformer] = {
@@ -162,13 +252,12 @@ class Pipeline:
         }
         chains = {sink.name: build(sink, known, self.journal) for sink in file.sinks}
         change = self._all.plan((p for sink in file.sinks for p in sink.publishers), context)
-        outlets = change.outlets
-        sinks = {
-            sink.name: Sink(
-                sink.name, chains[sink.name], [outlets[p.name] for p in sink.publishers]
-            )
-            for sink in file.sinks
-        }
+        sinks = {}
+        for sink in file.sinks:
+            placed = [change.after[publisher.name] for publisher in sink.publishers]
+            durable = [each.outlet for each in placed if each.durable]
+            memory = [each.outlet for each in placed if not each.durable]
+            sinks[sink.name] = Sink(sink.name, chains[sink.name], durable, memory)
         return Draft(sinks, Routes(file.sources), change)
 
     def _take(self, draft: Draft) -> None:
@@ -203,16 +292,44 @@ class Pipeline:
         return _Made(sink, made, own)
 
     def _hand_on(self, made: Sequence[_Made]) -> None:
-        """Write down what must not be lost, and then offer all of it to the publishers."""
-        numbers: Iterator[int] = iter(())
-        if self.journal is not None:
-            outputs = [(o.name, m.own) for m in made for o in m.sink.outlets if m.own]
-            numbers = iter(self.journal.commit(outputs) or ())
-        for sink, samples, own in made:
-            for outlet in sink.outlets if samples else ():
-                self._offer(outlet, samples, next(numbers, None) if own else None)
+        """Write down what must not be lost, in one transaction, and then offer the rest.
 
-    def _offer(self, outlet: Outlet, samples: Sequence[Sample], number: int | None) -> None:
-        mark = outlet.offer(samples)
+        With its commit the batch is accepted: what is for durable publishers waits on disk, and so
+        does what stateful steps remember and what they gave for the others.
+        """
+        if self._logging and self.log is not None and self.journal is not None:
+            outputs = [(o.name, m.own) for m in made for o in m.sink.memory if m.own]
+            numbers = iter(self.journal.put(outputs))
+            offers = _offers(made)
+            if offers or self.journal.pending:
+                self.log.offer(offers, self.journal)
+        else:
+            numbers = iter(())
+        for sink, samples, own in made:
+            for outlet in sink.memory if samples else ():
+                assert isinstance(outlet.queue, MemoryQueue)
+                self._offer(outlet.queue, samples, next(numbers, None) if own else None)
+
+    def _offer(self, queue: MemoryQueue, samples: Sequence[Sample], number: int | None) -> None:
+        mark = queue.offer(samples)
         if number is not None and self.journal is not None:
-            self.journal.watch(number, partial(outlet.settled, mark))
+            self.journal.watch(number, partial(queue.settled, mark))
+
+
+def _offers(made: Sequence[_Made]) -> list[Offer]:
+    """Return what durable publishers are offered: the same samples once, for all of them."""
+    offers: list[Offer] = []
+    for sink, samples, _ in made:
+        names = [outlet.name for outlet in sink.durable]
+        if not names or not samples:
+            continue
+        last = offers[-1] if offers else None
+        if last is not None and last.samples is samples and not {*names} & {*last.publishers}:
+            offers[-1] = Offer([*last.publishers, *names], samples)
+        else:
+            offers.append(Offer(names, samples))
+    return offers
+
+
+def _true() -> bool:
+    return True

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ceilo_agent.delivery.log import Log
 from ceilo_agent.messaging.packing import unpack
-from ceilo_agent.pipeline.safefile import SafeFile
-from ceilo_agent.pipeline.statefile import Row, State
+from ceilo_agent.pipeline.statetables import Row, State
 from ceilo_agent.plugins import StatefulTransformer
 from ceilo_agent.sample import Sample
 
@@ -29,7 +29,7 @@ class Replay:
     Args:
         steps: by identity; empty as they were made.
         known: what the file has of each, None for nothing.
-        safe: takes what is damaged.
+        log: takes what is damaged.
 
     Attributes:
         told: the last moment that each step was told.
@@ -38,14 +38,14 @@ class Replay:
     """
 
     def __init__(
-        self, steps: Mapping[str, Kept], known: Mapping[str, State | None], safe: SafeFile
+        self, steps: Mapping[str, Kept], known: Mapping[str, State | None], log: Log
     ) -> None:
         self.told: dict[str, float | None] = dict.fromkeys(steps)
         self.samples = 0
         self.size = 0
         self._steps = steps
         self._known = known
-        self._safe = safe
+        self._log = log
 
     def load(self) -> list[str]:
         """Load the dumps; return the steps whose dump is of no use. Those begin empty."""
@@ -71,8 +71,8 @@ class Replay:
                     raise ValueError("they are not what was written")  # noqa: TRY301
                 samples = unpack(row.samples)
             except ValueError as error:
-                place = self._safe.keep_aside(row.samples or b"")
-                path = self._safe.path
+                place = self._log.keep_aside(row.samples or b"")
+                path = self._log.directory
                 LOG.warning("%s: samples of a step are lost: %s (%s)", path, error, place)
                 continue
             for sample in samples:
@@ -99,10 +99,10 @@ class Replay:
         kept.transformer.load(empty)
         LOG.warning(
             "%s: the state of %s cannot be taken up (%s): set aside as %s, it begins empty",
-            self._safe.path,
+            self._log.directory,
             kept.name,
             reason,
-            self._safe.keep_aside(dump),
+            self._log.keep_aside(dump),
         )
         return False
 

@@ -52,7 +52,7 @@ class FileOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class File(Publisher):
     """The file at the URL's path; it holds whole lines only, also when the disk is full."""
 
-    promises: ClassVar[frozenset[Promise]] = frozenset({Promise.ORDERED})
+    promises: ClassVar[frozenset[Promise]] = frozenset({Promise.ORDERED, Promise.DURABLE})
     Options: ClassVar[type[msgspec.Struct]] = FileOptions
 
     _path: Path

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,6 +25,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 SHOWN: Final = 200
 """Letters of an error's own text that a message shows."""
+
+# It would log whole URLs, what they hold after the ? included.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 # Who does not want certificates looked at has said so; the file is the place to be told of it.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -38,6 +43,7 @@ class Line:
     def __init__(self) -> None:
         self.late = False
         self._socket: socket.socket | None = None
+        self._lock = threading.Lock()  # what is cut is what is in use, at any moment
 
     def begin(self) -> None:
         """Begin a request."""
@@ -45,11 +51,12 @@ class Line:
 
     def cut(self) -> None:
         """Shut the connection down, whatever it is doing."""
-        self.late = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                # Past TLS, whose state belongs to the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        with self._lock:
+            self.late = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    # Past TLS, whose state belongs to the thread that reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def made(self, sock: socket.socket) -> socket.socket:
         """Take note of a socket that is connected and goes on to TLS, if it does.
@@ -59,15 +66,17 @@ class Line:
         Raises:
             TimeoutError: it was cut before.
         """
-        if self.late:
-            sock.close()
-            raise TimeoutError("timed out")
-        self._socket = sock.dup()
-        return sock
+        with self._lock:
+            if not self.late:
+                self._socket = sock.dup()
+                return sock
+        sock.close()
+        raise TimeoutError("timed out")
 
     def ready(self, sock: socket.socket | None) -> None:
         """Take note of the socket that requests are sent over, None where that failed."""
-        copy, self._socket = self._socket, sock
+        with self._lock:
+            copy, self._socket = self._socket, sock
         if copy is not None and copy is not sock:
             copy.close()
 

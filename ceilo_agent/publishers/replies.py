@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from typing import Final
 
@@ -13,6 +14,11 @@ from ceilo_agent.publishers.rendering import printable
 FOREVER: Final = frozenset({400, 413, 422})
 """Of the batch itself: sent again as it is, it is refused again. All else may be mended: by time,
 or by an operator who gives the right password, address, form or version."""
+
+OF_TLS: Final = re.compile(
+    "HTTP request (was sent )?to (an )?HTTPS|speaking plain HTTP|SSL certificate", re.IGNORECASE
+)
+"""What servers in Go, nginx and Apache say with a 400 of the connection, not of what was sent."""
 
 SHOWN: Final = 300
 """Letters of a reply's text that a message shows."""
@@ -31,7 +37,7 @@ def fault_of(
     """
     said = printable(" ".join(text.split())[:SHOWN])
     message = f"{where} answers {status}" + (f": {said}" if said else "")
-    if status in FOREVER:
+    if status in FOREVER and not OF_TLS.search(said):
         return Permanent(message)
     return Retryable(message, seconds_of(retry_after))
 
@@ -42,7 +48,7 @@ def seconds_of(retry_after: str | None) -> float | None:
     if text.isdecimal():
         return float(text[:9])
     try:
-        then = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        then = email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
-    return max(0.0, then.timestamp() - time.time())
+    return max(0.0, then - time.time())

@@ -19,6 +19,7 @@ class Secret(Parsed):
     """
 
     words = "a text, or file:/path of a file that holds it"
+    hidden = True
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:

@@ -94,6 +94,8 @@ class WebOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise Misfit("option 'clientkey' needs clientcert", "clientkey")
         if self.password is not None and self.username is None:
             raise Misfit("option 'password' needs username", "password")
+        if self.proxy is not None and not re.match("https?://[^/]", self.proxy):
+            raise Misfit("option 'proxy': http://host:port was expected", "proxy")
         if self.bearer_token is not None and self.username is not None:
             raise Misfit("there is a username and a bearer_token: one will do", "bearer_token")
 

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples of the documentation, built and run as their readers would."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import os
+import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -111,11 +118,13 @@ def test_the_example_is_found_by_its_entry_points(tmp_path, plugin):
 def test_without_the_example_its_names_are_unknown(tmp_path):
     path = pipeline(tmp_path)
     _, said = check(path, tmp_path, 1)
-    transformers = f"there are {', '.join(plugins.names(TRANSFORMER))}"
+    transformers, publishers = (
+        f"there are {', '.join(plugins.names(kind))}" for kind in (TRANSFORMER, PUBLISHER)
+    )
     assert said.splitlines() == [
         f"{path}:12:15: no transformer is named 'scale_volume' ({transformers})",
         f"{path}:15:15: no transformer is named 'scale_volume' ({transformers})",
-        f"{path}:19:9: no publisher is named 'udp' (there are console, file, local)",
+        f"{path}:19:9: no publisher is named 'udp' ({publishers})",
     ]
 
 
@@ -228,7 +237,7 @@ def test_setuptools_builds_the_example(tmp_path, plugin):
 
 @pytest.fixture
 def classes(tmp_path):
-    """The transformer and the publisher, in this process."""
+    """A transformer and a publisher, in this process."""
     with example_plugin.installed(tmp_path):
         yield load(TRANSFORMER, "scale_volume"), load(PUBLISHER, "udp")
 
@@ -330,17 +339,110 @@ def test_a_name_that_cannot_be_resolved_may_be_later(classes):
         udp(classes, "udp://nowhere.invalid:5140").open()
 
 
-def test_what_fits_no_datagram_is_refused_for_good(classes, receiver):
+def test_what_fits_no_datagram_is_refused_for_good_and_the_others_are_sent(classes, receiver):
     publisher = udp(classes, f"udp://127.0.0.1:{receiver.getsockname()[1]}", max_bytes=512)
     publisher.open()
-    with pytest.raises(Permanent, match="512 are possible"):
-        publisher.push([sample(1), sample(2, metadata={"display_name": "x" * 600})])
-    receiver.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        receiver.recv(1)
-    publisher.push([sample(3)])
-    assert json.loads(receiver.recv(65536))["volume"] == 3
+    with pytest.raises(Permanent) as refused:
+        publisher.push([sample(1), sample(2, metadata={"display_name": "x" * 600}), sample(3)])
+    assert list(refused.value.refused) == [1]
+    assert "bytes long, 512 are possible" in refused.value.refused[1]
+    received = receiver.recv(65536)
+    assert [json.loads(line)["volume"] for line in received.splitlines()] == [1, 3]
     publisher.close()
+
+
+# -- the one that loses nothing ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def carbon(answer=lambda connection: None):
+    """Something that reads what comes until its sender is done; yields its port and what came."""
+    came = []
+
+    def serve(server):
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                came.append(stream.read().decode())
+                answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        yield server.getsockname()[1], came
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+@pytest.fixture
+def graphite(classes):
+    """Makes a publisher for a port."""
+    made = load(PUBLISHER, "graphite")
+
+    def make(port, **options):
+        url = urlsplit(f"graphite://127.0.0.1:{port}")
+        return made(url, made.Options(**options), Context("node-7", {}))
+
+    return make
+
+
+def test_graphite_gets_a_line_for_each_sample(graphite):
+    long = Resource("r" * 251, None, None, "instance", {})
+    odd = Resource("disk vda/a.b", None, None, "instance", {})
+    given = [sample(1), replace(sample(2), resource=long), replace(sample(2.5), resource=odd)]
+    with carbon() as (port, came):
+        graphite(port, prefix="x.").push(given)
+        graphite(port).push([])
+    (lines,) = came
+    assert lines.splitlines() == [
+        "x.a.disk.device.read.bytes 1 1700000000",
+        f"x.{'r' * 242}{zlib.crc32(b'r' * 251):08x}.disk.device.read.bytes 2 1700000000",
+        "x.disk_vda_a_b.disk.device.read.bytes 2.5 1700000000",
+    ]
+
+
+def test_graphite_that_is_away_or_breaks_off_is_tried_again(graphite):
+    with carbon() as (port, _):
+        pass
+    with pytest.raises(Retryable, match=f"carbon at 127.0.0.1:{port}: .*refused"):
+        graphite(port).push([sample(1)])
+    linger = struct.pack("ii", 1, 0)  # closes with a reset, as a process that is killed does
+    reset = lambda c: c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)  # noqa: E731
+    with carbon(reset) as (port, _), pytest.raises(Retryable, match="reset"):
+        graphite(port).push([sample(1)])
+    silent = threading.Event()
+    with carbon(lambda _: silent.wait(10)) as (port, _):
+        with pytest.raises(Retryable, match="timed out"):
+            graphite(port, timeout=0.2).push([sample(1)])
+        silent.set()
+
+
+def test_graphite_knows_what_it_would_not_keep(graphite):
+    new = replace(sample(2), time=time.time() - 50)
+    assert graphite(1, retention=100).outdated([sample(1), new]) == {
+        0: "Graphite keeps the last 100 seconds"
+    }
+    assert graphite(1).outdated([sample(1), new]) == {}
+
+
+def test_the_conformance_suite_runs_over_it(plugin):
+    suite = "tests/unit/publishers/test_conformance.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite],
+        env=os.environ
+        | {
+            "PYTHONPATH": f"{plugin}:{ROOT}",
+            "CEILO_AGENT_KINDS": str(example_plugin.EXAMPLE / "conformance.py"),
+        },
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= 40, done.stdout
 
 
 # -- a plugin that is broken ---------------------------------------------------------------------

@@ -506,6 +506,25 @@ def test_a_wrong_password_is_told_tried_again_and_shown_nowhere(cloud, caplog):
         assert "not-the-secret" not in str(caught.value) + caplog.text
 
 
+def test_a_password_that_is_changed_is_read_from_its_file_at_the_next_try(cloud, tmp_path):
+    path = tmp_path / "password"
+    path.write_text("first-secret\n")
+    own = cloud.keystone.create_user("changing", "first-secret", "service", "admin")
+    made = publisher(None, cloud.values(**own | {"password": f"file:{path}"}), "gnocchi://")
+    resources = guests(2)
+    made.push(cycle(resources, 0))
+    user = cloud.keystone.ask("GET", "/users?name=changing")["users"][0]["id"]
+    # This also makes the token worthless.
+    changed = {"user": {"password": "second-secret"}}
+    cloud.keystone.ask("PATCH", f"/users/{user}", changed)
+    with pytest.raises(Retryable, match=f"Keystone at {cloud.keystone.url}: it answers 401"):
+        made.push(cycle(resources, 1))
+    path.write_text("second-secret\n")
+    made.push(cycle(resources, 1))
+    samples = cycle(resources, 0) + cycle(resources, 1)
+    assert held(cloud.gnocchi, samples) == written(samples)
+
+
 def test_a_user_without_rights_is_told_and_tried_again(cloud):
     weak = cloud.keystone.create_user("reader", "reader-secret", "elsewhere", "reader")
     others = guests(2)[1:]

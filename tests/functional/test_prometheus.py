@@ -26,7 +26,7 @@ from ceilo_agent.sample import Meter, Sample, SampleType
 from tests.functional import agent
 from tests.functional.conftest import lacking
 from tests.pages import PAGES, blocks
-from tests.services import faulty, prometheus
+from tests.services import certificates, faulty, prometheus
 from tests.services.errors import ServiceUnavailable
 from tests.services.process import Process, free_port
 from tests.unit.publishers.prometheus.guests import CPU, READ, cpu, disk, guest, host, nic
@@ -338,9 +338,9 @@ def test_every_meter_passes_prometheuss_own_lint() -> None:
 
 
 def test_prometheus_scrapes_over_tls_with_a_password_and_a_certificate(tmp_path: Path) -> None:
-    own = faulty.certificate(tmp_path)
+    own = certificates.certificate(tmp_path)
     (tmp_path / "client").mkdir()
-    client = faulty.certificate(tmp_path / "client", "prometheus.example")
+    client = certificates.certificate(tmp_path / "client", "prometheus.example")
     made, port = page(
         certfile=str(own.cert),
         keyfile=str(own.key),

@@ -158,7 +158,9 @@ def nothing_was_lost(place, said):
     )
     delivered = {}
     for name, *counts in re.findall(
-        r"publisher (\S+): (\d+) samples offered, (\d+) delivered, 0 refused, 0 dropped", said
+        r"publisher (\S+): (\d+) samples offered, (\d+) delivered, 0 waiting, 0 set aside, "
+        r"0 dropped",
+        said,
     ):
         assert counts[0] == counts[1], name
         delivered[name.rpartition("/")[2]] = int(counts[1])

@@ -46,12 +46,18 @@ def test_the_store_can_be_read_while_the_agent_writes_and_has_one_writer(tmp_pat
             counts.append(len(json.loads(out)))
             time.sleep(1.1)
         assert counts == sorted(set(counts)), "each reading saw more"
-        second = agent.run("up", "--for", "2s", config=config, check=False)
-        assert second.returncode == 2
-        told = second.stderr.strip().splitlines()[-1]
-        assert str(tmp_path) in told
-        assert "it takes one writer" in told
-        assert "cycles" not in second.stderr
+        text = config.read_text()
+        for elsewhere, why in (
+            ("", "it takes one agent"),
+            (f"[delivery]\nspool_dir = {tmp_path}/other\n", "it takes one writer"),
+        ):
+            config.write_text(text + elsewhere)
+            second = agent.run("up", "--for", "2s", config=config, check=False)
+            assert second.returncode == 2
+            told = second.stderr.strip().splitlines()[-1]
+            assert str(tmp_path) in told
+            assert why in told
+            assert "cycles" not in second.stderr
 
 
 def test_up_draws_a_table_on_a_terminal_and_ends_on_ctrl_c(tmp_path):

@@ -63,7 +63,7 @@ def test_an_agent_that_is_killed_twice_in_a_window_counts_every_sample_once(tmp_
         if not killed:
             agent.wait_until(lambda: 2 <= time.time() % LONG < 4)
         polls(raw, 1)
-        time.sleep(0.2)  # so that the file publisher, whose queue is in memory, is done with it
+        time.sleep(0.2)  # so that it is written down as delivered, and does not come again
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed.append(time.time() // LONG * LONG)

@@ -20,15 +20,13 @@ import socket
 import socketserver
 import ssl
 import struct
-import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 LONG = 60.0
@@ -446,40 +444,3 @@ def closed_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-# -- certificates --------------------------------------------------------------------------------
-
-
-class Certificate(NamedTuple):
-    """A certificate that signs itself, and its key: the paths of two PEM files."""
-
-    cert: Path
-    key: Path
-
-
-def certificate(directory: Path, host: str = "127.0.0.1") -> Certificate:
-    """Make a certificate for a host with the openssl command."""
-    made = Certificate(directory / f"{host}.crt", directory / f"{host}.key")
-    kind = "IP" if host.replace(".", "").isdigit() else "DNS"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={host}"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-addext", f"subjectAltName={kind}:{host}"),
-            *("-keyout", str(made.key), "-out", str(made.cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
-
-
-def tls(own: Certificate, client: Certificate | None = None) -> ssl.SSLContext:
-    """Return what a server needs for TLS; with `client`, only who shows that one may ask."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(own.cert, own.key)
-    if client is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(client.cert)
-    return context

@@ -60,6 +60,9 @@ def test_the_options_that_may_change_are_those_of_the_documentation():
         "[polling] cfg_file",
         "[polling] namespaces",
         "[polling] interval",
+        "[delivery] max_bytes",
+        "[delivery] max_samples",
+        "[delivery] max_age",
     ]
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
+from ceilo_agent import options
 from ceilo_agent.cli.config.faults import FAULTY, tell
+from ceilo_agent.cli.config.needs import unmet
 from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.checking import Report, check, taken
 
@@ -33,7 +36,8 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     """
     reports: list[Report] = []
     try:
-        reports = [check(path, part) for path, part in chosen(config_files, file, role)]
+        for path, part in chosen(config_files, file, role):
+            reports.append(_with_needs(check(path, part), part, config_files))
         faults = [fault for report in reports for fault in report.faults]
     except ConfigError as error:
         faults = error.faults
@@ -49,6 +53,18 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
             told = f", {count} warning{'' if count == 1 else 's'}" if count else ""
             click.echo(f"{report.file.path}: {_summary(report.file)}, no faults{told}")
     return FAULTY if faults else 0
+
+
+def _with_needs(report: Report, role: Role, config_files: tuple[str, ...]) -> Report:
+    """Add to what there is to say of a file what its publishers miss in the agent's options.
+
+    Raises:
+        ConfigError: the options have faults.
+    """
+    if report.file is None or report.faults or role is Role.POLLING or not report.file.sinks:
+        return report
+    faults, warnings = unmet(report.file, options.parse(config_files))
+    return report._replace(faults=faults, warnings=sorted([*report.warnings, *warnings]))
 
 
 def _print_json(faults: list[Fault], warnings: list[Fault]) -> None:

@@ -170,6 +170,7 @@ def _checked(text: str, name: str) -> tuple[list[Fault], list[Fault]]:
         path.write_text(text, "utf-8", newline="")
         found = check(path)
     faults, warnings = (
-        [fault._replace(file=name) for fault in each] for each in (found.faults, found.warnings)
+        [fault._replace(file=name) if fault.file == str(path) else fault for fault in each]
+        for each in (found.faults, found.warnings)
     )
     return faults, warnings

@@ -11,6 +11,7 @@ from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sinks import KEYS
 from ceilo_agent.pipeline.migration.changes import Path
 from ceilo_agent.pipeline.migration.draft import Draft, Weight
+from ceilo_agent.pipeline.migration.publishers import Move, moved
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, listed, put
 from ceilo_agent.pipeline.migration.steps import Declared, revise_steps
 
@@ -55,6 +56,10 @@ def _publishers(
         scheme = url.partition("://")[0]
         if url in seen:
             draft.remove(at, f"the second '{shown(url)}' removed: every sample went there twice")
+            continue
+        move = moved(draft, at, url, names)
+        if move.url != url:
+            _move(draft, path, at, url, move, seen)
         elif scheme in names:
             seen.add(url)
             _file(draft, at, url)
@@ -69,6 +74,21 @@ def _publishers(
             put(draft, path, at, publisher)
             draft.done(at, f"'{shown(url)}' is '{shown(publisher)}' now: {_missing(scheme)}")
     return missing
+
+
+def _move(draft: Draft, path: Path, at: Path, url: str, move: Move, seen: set[str]) -> None:
+    """Put what a publisher is here in its place."""
+    why = f": {move.why}" if move.why else ""
+    if move.url in seen:
+        draft.remove(at, f"'{shown(url)}' removed: it is '{shown(move.url)}', too")
+        return
+    seen.update((url, move.url))
+    put(draft, path, at, move.url)
+    if shown(url) == shown(move.url):
+        what = f"'{shown(url)}': its options are written as they are read here"
+    else:
+        what = f"'{shown(url)}' is '{shown(move.url)}' now{why}"
+    draft.tell(move.weight, at, what, move.hint)
 
 
 def _missing(scheme: str) -> str:

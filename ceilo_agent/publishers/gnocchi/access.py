@@ -6,22 +6,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 import requests
-from keystoneauth1 import exceptions, loading
+from keystoneauth1 import exceptions
 from keystoneauth1.http_basic import HTTPBasicAuth
-from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session
 
 from ceilo_agent import __version__
-from ceilo_agent.errors import ConfigError, Fault, Malformed, Retryable
+from ceilo_agent.errors import ConfigError, Fault, Retryable
 from ceilo_agent.plugins import Context
 from ceilo_agent.publishers.gnocchi.client import Client, Reply
+from ceilo_agent.publishers.gnocchi.credentials import Credentials, Section, short
 from ceilo_agent.publishers.gnocchi.settings import AuthType, GnocchiOptions
 from ceilo_agent.publishers.line import Line, fault_on
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.publishers.web import IDLE_AT_MOST
 
 SERVICE_TYPE: Final = "metric"
@@ -38,8 +37,21 @@ def check_url(url: SplitResult) -> None:
     if not url.hostname and (url.netloc or url.path):
         what, hint = "it names no host", "write gnocchi://host:8041, or gnocchi:// for Keystone's"
         raise ConfigError([Fault(name, 0, 0, what, hint)])
-    if url.port == 0:
-        raise ConfigError([Fault(name, 0, 0, "0 is no port", "write gnocchi://host:8041")])
+    try:
+        port = url.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ConfigError([Fault(name, 0, 0, "its port is none", "write gnocchi://host:8041")])
+
+
+def check_options(url: SplitResult, options: GnocchiOptions, context: Context) -> None:
+    """Look whether the agent's options say who asks and where Gnocchi is; nothing is read.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    Credentials(url, options, context).check()
 
 
 def client_of(url: SplitResult, options: GnocchiOptions, context: Context) -> Client:
@@ -53,91 +65,13 @@ def client_of(url: SplitResult, options: GnocchiOptions, context: Context) -> Cl
     return Client(_transport(url, options, context))
 
 
-class _Section(NamedTuple):
-    """The credentials of one section of the agent's options."""
-
-    name: str
-    values: Mapping[str, Any]
-
-    def get(self, name: str) -> Any:
-        return self.values.get(f"{self.name}.{name}")
-
-    def fault(self, name: str, what: str, hint: str = "") -> ConfigError:
-        return ConfigError([Fault(f"[{self.name}] {name}", 0, 0, what, hint)])
-
-    def secret(self, name: str) -> str | None:
-        text = self.get(name)
-        if text is None:
-            return None
-        try:
-            return Secret.parse(text).read()
-        except Malformed as error:
-            raise self.fault(name, error.what, error.hint) from error
-        except OSError as error:
-            raise self.fault(name, f"{error.filename} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise self.fault(name, "its file is no UTF-8") from error
-
-
 def _transport(url: SplitResult, options: GnocchiOptions, context: Context) -> Transport:
-    values = context.options
-    name = options.auth_section or values.get("gnocchi.auth_section") or "service_credentials"
-    section = _Section(name, values)
-    kind = options.auth_type or _kind(url, section)
+    credentials = Credentials(url, options, context)
     endpoint = None
     if url.hostname:
         place = url.netloc.rpartition("@")[2]
         endpoint = f"{'https' if options.ssl else 'http'}://{place}{url.path.rstrip('/')}"
-    elif kind is not AuthType.KEYSTONE:
-        what = "without Keystone, who would say where Gnocchi is?"
-        hint = "write gnocchi://host:8041, or auth_url and the rest in [service_credentials]"
-        raise ConfigError([Fault("gnocchi://", 0, 0, what, hint)])
-    auth: BaseAuthPlugin | None = None
-    if kind is AuthType.KEYSTONE:
-        auth = _keystone(section)
-    elif kind is AuthType.BASIC:
-        auth = _basic(url, options, section)
-    return Transport(auth, endpoint, section, _trust(options, section), options.timeout)
-
-
-def _kind(url: SplitResult, section: _Section) -> AuthType:
-    """Return how to say who asks where the URL's options do not say it."""
-    if url.username is None and section.get("auth_type") == "none":
-        return AuthType.NOAUTH
-    if url.username is None and section.get("auth_url"):
-        return AuthType.KEYSTONE
-    return AuthType.BASIC
-
-
-def _basic(url: SplitResult, options: GnocchiOptions, section: _Section) -> HTTPBasicAuth:
-    if url.username is not None:
-        return HTTPBasicAuth(None, unquote(url.username), unquote(url.password or ""))
-    user = options.user or section.get("username") or "admin"
-    password = section.secret("password") if user == section.get("username") else None
-    return HTTPBasicAuth(None, user, password or "")
-
-
-def _keystone(section: _Section) -> BaseAuthPlugin:
-    """Return the plugin of keystoneauth that a section asks for."""
-    name = section.get("auth_type") or "password"
-    try:
-        loader: Any = loading.get_plugin_loader(name)
-        given: dict[str, Any] = {}
-        for option in loader.get_options():
-            value = section.secret(option.dest) if option.secret else section.get(option.dest)
-            if value is not None:
-                given[option.dest] = value
-        plugin: BaseAuthPlugin = loader.load_from_options(**given)
-    except exceptions.NoMatchingPlugin as error:
-        known = sorted(loading.get_available_plugin_names())
-        hint = f"there are {', '.join(known)}"
-        raise section.fault("auth_type", f"keystoneauth has no '{name}'", hint) from error
-    except exceptions.MissingRequiredOptions as error:
-        lacking = ", ".join(option.dest for option in error.options)
-        raise section.fault(lacking, f"auth_type {name} needs it") from error
-    except exceptions.ClientException as error:
-        raise section.fault("auth_type", f"{name}: {_short(error)}") from error
-    return plugin
+    return Transport(credentials, endpoint, _trust(options, credentials.section), options.timeout)
 
 
 class _Trust(NamedTuple):
@@ -147,7 +81,7 @@ class _Trust(NamedTuple):
     cert: str | tuple[str, str] | None
 
 
-def _trust(options: GnocchiOptions, section: _Section) -> _Trust:
+def _trust(options: GnocchiOptions, section: Section) -> _Trust:
     verify: bool | str | None = options.verify_ssl
     if verify is None:
         verify = False if section.get("insecure") else section.get("cafile") or True
@@ -167,26 +101,28 @@ class Transport:
     """Requests to one Gnocchi over one connection, with a token that is renewed as need be.
 
     Args:
-        auth: puts what lets the agent in into each request; None for nothing.
+        credentials: let the agent in. Where they do not, files of secrets are read anew at the
+            next request.
         endpoint: Gnocchi's URL; None to ask Keystone's catalogue.
-        section: of the credentials.
         trust: for TLS.
         seconds: that a request may take, that to Keystone before it included.
 
     Attributes:
         where: whom messages name, without user name and password.
+
+    Raises:
+        ConfigError: the credentials cannot be used.
     """
 
     def __init__(
-        self,
-        auth: BaseAuthPlugin | None,
-        endpoint: str | None,
-        section: _Section,
-        trust: _Trust,
-        seconds: float,
+        self, credentials: Credentials, endpoint: str | None, trust: _Trust, seconds: float
     ) -> None:
         self.where = endpoint or "Gnocchi"
         self._endpoint = endpoint
+        self._credentials = credentials
+        self._refused = False
+        section = credentials.section
+        auth = credentials.load()
         self._keystone = "Keystone at " + _place(section.get("auth_url") or "?")
         self._filter = {
             "service_type": SERVICE_TYPE,
@@ -210,8 +146,9 @@ class Transport:
             timeout=seconds,
             user_agent=f"ceilo_agent/{__version__}",
         )
-        self._auth = auth
-        self._by_token = not isinstance(auth, HTTPBasicAuth | None)
+        self._by_token = credentials.kind is AuthType.KEYSTONE and not isinstance(
+            auth, HTTPBasicAuth
+        )
 
     def close(self) -> None:
         """Close the connection; the next request makes another."""
@@ -237,7 +174,7 @@ class Transport:
         except Exception as error:
             # Whatever failed on it, the connection may hold the rest of a reply.
             self.close()
-            raise Retryable(f"{self.where}: {self._fault_on(error)}") from error
+            raise self._failure(self.where, error) from error
         finally:
             watch.cancel()
             watch.join()
@@ -253,6 +190,7 @@ class Transport:
         """
         if not self._by_token:
             return name
+        self._renew()
         place = {
             "service_type": "identity",
             "interface": self._filter["interface"],
@@ -268,11 +206,21 @@ class Transport:
                 )
                 found = reply.json()[path]
             except Exception as error:
-                raise Retryable(f"{self._keystone}: {self._fault_on(error)}") from error
+                raise self._failure(self._keystone, error) from error
             if not found:
                 return None
             ids[path] = found[0]["id"]
         return ids["projects"]
+
+    def _renew(self) -> None:
+        """Take the credentials as their files have them now, if the last ones were refused."""
+        if not self._refused:
+            return
+        try:
+            self._session.auth = self._credentials.load()
+        except ConfigError as error:
+            raise Retryable(str(error)) from error
+        self._refused = False
 
     def _url(self) -> str:
         """Return Gnocchi's URL; this is where a token is got, if there is none."""
@@ -283,7 +231,7 @@ class Transport:
                     **self._filter, skip_discovery=True
                 )
             except Exception as error:
-                raise Retryable(f"{self._keystone}: {self._fault_on(error)}") from error
+                raise self._failure(self._keystone, error) from error
             if not found:
                 asked = ", ".join(f"{key} {value}" for key, value in self._filter.items() if value)
                 raise Retryable(f"{self._keystone}: its catalogue has no endpoint of {asked}")
@@ -295,13 +243,14 @@ class Transport:
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Reply:
+        self._renew()
         url = self._url()
         response = self._session.request(
             url + path,
             method,
             data=body,
             headers={"Accept-Encoding": "identity", **headers},
-            authenticated=self._auth is not None,
+            authenticated=self._session.auth is not None,
             redirect=False,
             raise_exc=False,
             log=False,
@@ -309,15 +258,23 @@ class Transport:
         if self._line.late:
             # Headers that were cut short look like whole ones.
             raise TimeoutError
+        self._refused = response.status_code == requests.codes.unauthorized
         return Reply(response.status_code, response.headers, response.content)
+
+    def _failure(self, where: str, error: Exception) -> Retryable:
+        if isinstance(error, exceptions.HttpError):
+            # Gnocchi's answers are returned, whatever their status.
+            where = self._keystone
+            self._refused = isinstance(error, exceptions.Unauthorized)
+        return Retryable(f"{where}: {self._fault_on(error)}")
 
     def _fault_on(self, error: Exception) -> str:
         if self._line.late:
             return f"no whole answer within {self._seconds:g} s"
         if isinstance(error, exceptions.HttpError):
-            return f"it answers {error.http_status}: {_short(error)}"
+            return f"it answers {error.http_status}: {short(error)}"
         if isinstance(error, exceptions.ClientException) and error.__context__ is None:
-            return _short(error)
+            return short(error)
         return fault_on(error, self._seconds)
 
 
@@ -325,8 +282,3 @@ def _place(url: str) -> str:
     """Return a URL without user name, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _short(error: exceptions.ClientException) -> str:
-    """Return keystoneauth's words without the ids that it adds."""
-    return " ".join(str(error.message).split("(HTTP")[0].split())[:300]

@@ -30,6 +30,8 @@ LONGEST: Final = 1000
 """Characters of a path."""
 
 _PLACE: Final = re.compile(r"(?: at \d+:|, col )(\d+)")
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_BRACKETS: Final = {"(": ")", "[": "]"}
 _TOKEN: Final = re.compile(r"near token (.+) \(")
 
 
@@ -62,12 +64,23 @@ def _explained(text: str, error: Exception) -> Malformed:
     place = _PLACE.search(said)
     offset = min(int(place[1]), len(text)) if place else 0
     if "near the end" in said:
-        return Malformed("the path ends too early", len(text))
+        return Malformed(f"the path ends too early{_open_bracket(text)}", len(text))
     if token := _TOKEN.search(said):
         return Malformed(f"'{shown(token[1])}' is not expected here in a path", offset)
     if "Unexpected character" in said:
         return Malformed(f"'{shown(text[offset : offset + 1])}' cannot stand in a path", offset)
     return Malformed(f"no path: {_PLACE.sub('', said).rstrip(' .!')}", offset)
+
+
+def _open_bracket(text: str) -> str:
+    """Say which bracket of a path is not closed; empty where all are."""
+    pending = []
+    for sign in _QUOTED.sub("", text):
+        if sign in _BRACKETS:
+            pending.append(sign)
+        elif pending and sign == _BRACKETS[pending[-1]]:
+            pending.pop()
+    return f": a '{_BRACKETS[pending[-1]]}' is missing, '{pending[-1]}' is open" if pending else ""
 
 
 # -- what stands in the file -----------------------------------------------------------------------

@@ -34,6 +34,9 @@ DIRECTORIES: Final = (
 )
 """Where the file is looked for: the operator's, that of a source tree, the installed one."""
 
+CEILOMETERS: Final = Path("/etc/ceilometer")
+"""Where a file that is named without its directory is looked for, too: behind the first of them."""
+
 DEFAULT_POLICY: Final = "ceilometer-low"
 """Of a metric for which the file names none, where it has no `archive_policy_default`."""
 
@@ -165,22 +168,30 @@ class Definitions:
 
 
 def find(path: Path | None) -> Path:
-    """Return where the definition file is: as given, else the first that there is.
+    """Return where the definition file is: at an absolute path, else in the first of the places.
 
-    One that is given by its name alone may also stand in /etc/ceilo_agent.
+    The directory that a command or the daemon happens to run in is none of them. Ceilometer's
+    default, the bare name of the shipped file, is that file where nobody has one of his own.
 
     Raises:
-        ConfigError: none is given, and there is none.
+        ConfigError: it is not there; the fault names the places.
     """
-    if path is not None:
-        beside = DIRECTORIES[0] / path
-        return beside if not path.is_absolute() and not path.exists() and beside.exists() else path
-    for directory in DIRECTORIES:
-        if may_exist(directory / NAME):
-            return directory / NAME
-    what = f"no such file in {', '.join(map(str, DIRECTORIES))}"
-    hint = "name one with the publisher's option resources_definition_file"
-    raise ConfigError([Fault(NAME, 0, 0, what, hint)])
+    hint = "leave resources_definition_file out for the file that came with this agent"
+    places: tuple[Path, ...] = DIRECTORIES
+    if path is None:
+        hint = "name one with the publisher's option resources_definition_file"
+    elif path.is_absolute():
+        if may_exist(path):
+            return path
+        raise ConfigError([Fault(str(path), 0, 0, "no such file", hint)])
+    else:
+        places = (DIRECTORIES[0], CEILOMETERS, *DIRECTORIES[1:])
+    name = path or Path(NAME)
+    for directory in places:
+        if may_exist(directory / name):
+            return directory / name
+    what = f"no such file in {', '.join(map(str, places))}"
+    raise ConfigError([Fault(str(name), 0, 0, what, hint)])
 
 
 class _Part:

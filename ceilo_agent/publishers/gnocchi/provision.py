@@ -35,16 +35,28 @@ class Verb(enum.Enum):
     MAKE = ("make", "made")
 
 
+NAMED: Final = 3
+"""Names that a summary tells; it counts the others."""
+
+_TO_DO: Final = {
+    Verb.CREATE: "to create",
+    Verb.ADD: "to add attributes to",
+    Verb.MAKE: "with attributes to make optional",
+}
+
+
 class Step(NamedTuple):
     """One change that Gnocchi needs.
 
     Attributes:
         verb: what is done.
+        name: of the archive policy or the resource type.
         what: to what, as "archive policy 'ceilometer-low'".
         do: does it; returns False if somebody else has just done it.
     """
 
     verb: Verb
+    name: str
     what: str
     do: Callable[[], bool]
 
@@ -123,7 +135,7 @@ def _plan(
     for name, policy in definitions.archive_policies.items():
         if name not in policies:
             make = _creation(client.create_archive_policy, policy.body)
-            made.policies.append(Step(Verb.CREATE, f"archive policy '{name}'", make))
+            made.policies.append(Step(Verb.CREATE, name, f"archive policy '{name}'", make))
         elif said := policy.differences(policies[name]):
             made.policy_remarks.append(f"archive policy '{name}' {'; '.join(said)}")
     known = policies.keys() | definitions.archive_policies.keys()
@@ -134,8 +146,25 @@ def _plan(
             made.type_remarks.extend(_differences(kind, types[kind.name]))
         elif kind.name != GENERIC:
             make = _creation(client.create_resource_type, kind.name, kind.schema)
-            made.types.append(Step(Verb.CREATE, f"resource type '{kind.name}'", make))
+            made.types.append(Step(Verb.CREATE, kind.name, f"resource type '{kind.name}'", make))
     return made
+
+
+def summary(steps: Sequence[Step], kind: str) -> str:
+    """Say in short what lacks: how many of each change, and the first few names.
+
+    Args:
+        steps: of a plan, all about one kind of thing.
+        kind: of what, as "archive policies".
+    """
+    parts = []
+    for verb, words in _TO_DO.items():
+        names = [f"'{step.name}'" for step in steps if step.verb is verb]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            told = ", ".join(names[:NAMED]) + more
+            parts.append(f"{kind} {words}: {len(names)} ({told})")
+    return "; ".join(parts)
 
 
 def apply(client: Client, definitions: Definitions, tell: Callable[[Step], None]) -> Outcome:
@@ -182,7 +211,7 @@ def _changes(client: Client, kind: ResourceType, there: Schema) -> Iterator[Step
     if added:
         operations = [_operation(name, _added(rule)) for name, rule in added.items()]
         what = f"{_listed(added)} to resource type '{kind.name}'"
-        yield Step(Verb.ADD, what, _patch(client, kind.name, operations))
+        yield Step(Verb.ADD, kind.name, what, _patch(client, kind.name, operations))
     freed = {
         name: {**there[name], "required": False}
         for name, rule in kind.schema.items()
@@ -191,7 +220,7 @@ def _changes(client: Client, kind: ResourceType, there: Schema) -> Iterator[Step
     if freed:
         operations = [_operation(name, rule) for name, rule in freed.items()]
         what = f"{_listed(freed)} of resource type '{kind.name}' optional"
-        yield Step(Verb.MAKE, what, _patch(client, kind.name, operations))
+        yield Step(Verb.MAKE, kind.name, what, _patch(client, kind.name, operations))
 
 
 def _patch(

@@ -13,8 +13,8 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ceilo_agent.errors import Permanent, Retryable
-from ceilo_agent.plugins import OwnFiles, Promise, Publisher
-from ceilo_agent.publishers.gnocchi.access import check_url, client_of
+from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
+from ceilo_agent.publishers.gnocchi.access import check_options, check_url, client_of
 from ceilo_agent.publishers.gnocchi.batch import Batch, Route, Sorter
 from ceilo_agent.publishers.gnocchi.client import Client, Refusal, UnknownResources
 from ceilo_agent.publishers.gnocchi.definitions import Definitions
@@ -61,6 +61,11 @@ class Gnocchi(Publisher):
         file = options.resources_definition_file
         found = Definitions.load(Path(file) if file else None)
         return OwnFiles(found.digest, found.warnings)
+
+    @classmethod
+    def check_options(cls, url: SplitResult, options: GnocchiOptions, context: Context) -> None:
+        """Look whether the agent's options say who asks and where Gnocchi is."""
+        check_options(url, options, context)
 
     def __init__(self, url: SplitResult, options: Any, context: Any) -> None:
         super().__init__(url, options, context)

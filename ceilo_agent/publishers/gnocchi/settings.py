@@ -46,9 +46,10 @@ class GnocchiOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     resources_definition_file: Annotated[
         str | None,
         msgspec.Meta(
-            description="The file that maps meters to resource types and archive policies. Without "
-            "it /etc/ceilo_agent/gnocchi_resources.yaml, else the one that came with the "
-            "installation."
+            description="The file that maps meters to resource types and archive policies. A name "
+            "without its directory is looked for in /etc/ceilo_agent, in /etc/ceilometer and where "
+            "the one is that came with the installation. Without the option it is "
+            "/etc/ceilo_agent/gnocchi_resources.yaml, else the one that came."
         ),
     ] = None
     archive_policy: Annotated[

@@ -61,5 +61,8 @@ class Exposition:
 def render(exposition: Exposition, accept: str) -> tuple[bytes, str]:
     """Return the page in the form that an Accept header asks for, and its content type."""
     encode: Callable[[Any], bytes]
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode(exposition), content_type

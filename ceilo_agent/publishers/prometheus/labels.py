@@ -20,6 +20,11 @@ Labels = tuple[tuple[str, str], ...]
 RESERVED: Final = frozenset(("resource_id", "instance_id", "device", "host"))
 """The names of the labels of series."""
 
+OF_INFOS: Final = frozenset(
+    ("name", "project_id", "user_id", "flavor", "image_id", "architecture", "os_type", "type")
+)
+"""Those that series with metadata have besides."""
+
 
 class Info(NamedTuple):
     """The series with metadata of a resource.

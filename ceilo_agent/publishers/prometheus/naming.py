@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import re
 import zlib
 from typing import Final, NamedTuple
@@ -130,7 +131,10 @@ class Family(NamedTuple):
         """
         if self.unit.up == self.unit.down:
             return float(volume)
-        return volume * self.unit.up / self.unit.down
+        value = volume * self.unit.up / self.unit.down
+        if not math.isfinite(value):
+            raise OverflowError
+        return value
 
 
 class Names:
@@ -148,7 +152,9 @@ class Names:
         self._prefix = prefix
         self._adds = adds
         self._found: dict[Meter, Family] = {}
-        self._owners: dict[str, Meter | None] = {self.info(kind): None for kind in INFOS}
+        self._owners: dict[str, Meter | None] = {
+            self.info(kind) + end: None for kind in INFOS for end in ("", "_info")
+        }
         for entry in _known().values():
             meter = Meter(entry.name, entry.unit, entry.type)
             self._owners[self._family(meter).base] = meter

@@ -30,11 +30,7 @@ import msgspec
 
 from ceilo_agent.errors import Misfit, Permanent, Retryable
 from ceilo_agent.plugins import Context, Promise, Publisher
-from ceilo_agent.publishers.prometheus.labels import (
-    RESERVED,
-    Labels,
-    clean,
-)
+from ceilo_agent.publishers.prometheus.labels import OF_INFOS, RESERVED, Labels, clean
 from ceilo_agent.publishers.prometheus.naming import PREFIX, Family, Names
 from ceilo_agent.publishers.prometheus.wire import HEADERS, Write, encode
 from ceilo_agent.publishers.prometheus.writes import Point, Translation
@@ -72,7 +68,7 @@ class RemoteWriteOptions(WebOptions, kw_only=True, forbid_unknown_fields=True):
         for name in self.labels:
             if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
                 raise Misfit(f"option 'labels': '{name}' is no name of a label", "labels", name)
-            if name in RESERVED:
+            if name in RESERVED | OF_INFOS:
                 what = f"option 'labels': series have a label '{name}' of their own"
                 raise Misfit(what, "labels", name)
 

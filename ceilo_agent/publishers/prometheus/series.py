@@ -23,6 +23,9 @@ SHORTEST, LONGEST = 30.0, 3600.0
 UNKNOWN_INTERVAL: Final = 300.0
 """Seconds; for a series of which one value came, from a source of which no other is known."""
 
+FORGET_EVERY: Final = 60.0
+"""Seconds between two looks for what is too old where nobody reads the page."""
+
 _Owner = tuple[str, str]
 """The kind and the id of what metadata are of."""
 
@@ -83,6 +86,7 @@ class Board:
         self._series: dict[Family, dict[Labels, _Series]] = {}
         self._metadata: dict[_Owner, _Metadata] = {}
         self._intervals: dict[str | None, float] = {}
+        self._forgot = monotonic()
 
     def add(self, samples: Sequence[Sample]) -> Mapping[int, str]:
         """Take samples; who looks sees all of them or none.
@@ -99,6 +103,8 @@ class Board:
                 self._take(sample, family, point, described.info, now)
                 if described.info is not None:
                     self._describe(described.info, sample.time)
+            if now - self._forgot >= FORGET_EVERY:
+                self._forget(now)
         return refused
 
     def shown(self) -> Shown:
@@ -157,6 +163,7 @@ class Board:
 
     def _forget(self, now: float) -> None:
         """Drop series without new values, and metadata of what has no series."""
+        self._forgot = now
         owners: dict[_Owner, bool] = {}
         for family, found in list(self._series.items()):
             for labels, series in list(found.items()):

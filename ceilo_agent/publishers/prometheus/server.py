@@ -15,6 +15,7 @@ import logging
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -212,7 +213,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Note a request that failed: who reads the page knows best what happened."""
         del request
-        LOG.debug("a request from %s failed", client_address[0], exc_info=True)
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        LOG.log(level, "a request from %s failed", client_address[0], exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -54,6 +54,51 @@ def test_fine(run):
     assert out.endswith(" meters, no faults\n")
 
 
+GNOCCHI = FINE.replace("local://", "gnocchi://")
+UNMET = (
+    "gnocchi.yaml:5:32: {}the publisher 'gnocchi': the URL names no host, and only Keystone could "
+    "say where Gnocchi is (write gnocchi://host:8041, or auth_url and the rest in "
+    "[service_credentials]{})\n"
+)
+
+
+def test_what_a_publisher_misses_in_the_options_is_a_fault(run):
+    Path("gnocchi.yaml").write_text(GNOCCHI)
+    Path("agent.conf").write_text("[DEFAULT]\nhost = here\n")
+    words = ("--config-file", "agent.conf", "config", "check", "gnocchi.yaml")
+    assert run(*words) == (1, "", UNMET.format("", ""))
+    code, out, _ = run(*words, "--output", "json")
+    (told,) = json.loads(out)
+    assert (code, told["severity"], told["line"]) == (1, "error", 5)
+    credentials = "auth_url = http://h:5000/v3\nauth_type = v3oidcpassword\n"
+    Path("agent.conf").write_text(f"[service_credentials]\n{credentials}")
+    code, _, err = run(*words)
+    assert code == 1
+    assert "gnocchi.yaml:5:32: the publisher 'gnocchi': [service_credentials] " in err
+    assert ": auth_type v3oidcpassword needs it" in err
+    credentials = "auth_url = http://h:5000/v3\npassword = file:/nowhere\n"
+    Path("agent.conf").write_text(f"[service_credentials]\n{credentials}")
+    assert run(*words)[0] == 0
+
+
+@pytest.mark.skipif(
+    Path("/etc/ceilo_agent/ceilo_agent.conf").exists(), reason="this machine has options"
+)
+def test_without_a_file_of_options_what_a_publisher_misses_is_a_warning(run):
+    Path("gnocchi.yaml").write_text(GNOCCHI)
+    code, out, err = run("config", "check", "gnocchi.yaml")
+    hint = "; no file of the agent's options was read: --config-file names one"
+    assert (code, err) == (0, UNMET.format("warning: ", hint))
+    assert out.endswith(", no faults, 1 warning\n")
+
+
+def test_who_only_polls_needs_no_credentials(run):
+    Path("gnocchi.yaml").write_text(GNOCCHI)
+    Path("agent.conf").write_text("[DEFAULT]\nhost = here\n")
+    words = ("--config-file", "agent.conf", "config", "check", "gnocchi.yaml")
+    assert run(*words, "--role", "polling")[0] == 0
+
+
 def test_counts_in_the_singular(run):
     Path("one.yaml").write_text(
         "sources: [{name: a, meters: [cpu], sinks: [s]}]\nsinks: [{name: s, publishers: [local]}]\n"

@@ -256,15 +256,32 @@ def test_check_tells_what_lacks(run: Run) -> None:
     assert said.code == 2
     assert results(said) == {
         "Gnocchi answers": (0, None),
-        "archive policies": (2, "run 'ceilo-agent upgrade apply' to create archive policy 'fine'"),
+        "archive policies": (
+            2,
+            (
+                "archive policies to create: 1 ('fine'): "
+                "run 'ceilo-agent upgrade apply', with --dry-run for all of it"
+            ),
+        ),
         "resource types": (
             2,
             (
-                "run 'ceilo-agent upgrade apply' to add 'rack' to resource type 'instance', "
-                "create resource type 'volume'"
+                "resource types to create: 1 ('volume'); "
+                "resource types to add attributes to: 1 ('instance'): "
+                "run 'ceilo-agent upgrade apply', with --dry-run for all of it"
             ),
         ),
     }
+
+
+def test_check_counts_what_is_too_much_to_name(run: Run) -> None:
+    more = "".join(f"  - {{resource_type: kind{n}, metrics: [m{n}]}}\n" for n in range(9))
+    Path("small.yaml").write_text(SMALL + more)
+    said = run("check", "--publisher", "archive", "--json")
+    _, details = results(said)["resource types"]
+    assert details is not None
+    wanted = "resource types to create: 10 ('volume', 'kind0', 'kind1' and 7 more); "
+    assert details.startswith(wanted)
 
 
 def test_check_is_content_after_apply(run: Run) -> None:
@@ -296,7 +313,9 @@ def test_check_when_nobody_answers(run: Run, store: edge.Edge) -> None:
 def test_check_has_nothing_to_do_without_a_publisher(run: Run) -> None:
     text = Path("pipeline.yaml").read_text().partition("publishers:\n  archive")[0]
     Path("pipeline.yaml").write_text(text.replace(text[text.index("[archive") :], "[console]\n"))
-    assert run("check").code == 0
+    assert run("check") == (0, "no publisher of gnocchi://, nothing to check\n", "")
+    said = run("check", "--json")
+    assert (said.code, json.loads(said.out)["checks"]) == (0, [])
     assert run("apply") == (0, "no publisher of gnocchi://, nothing to do\n", "")
 
 

@@ -132,13 +132,57 @@ def test_bytes_that_are_no_samples_are_a_value_error(cut):
         unpack(data[:cut])
 
 
-@pytest.mark.parametrize("row", [[7, 0], [0, 7]])
-def test_a_row_without_its_meter_or_resource_is_a_value_error(row):
-    packed = [1, [METER], [], [[*row, 0.0, 1, 0, None, None]]]
+@pytest.mark.parametrize(
+    "change",
+    [{"volume": None}, {"volume": "7"}, {"volume": True}, {"time": None}, {"started": "now"},
+     {"previous": Previous(None, 1)}, {"previous": Previous(1.0, None)}, {"source": 7},
+     {"meter": Meter(7, "", SampleType.GAUGE)}, {"meter": Meter("m", None, SampleType.GAUGE)},
+     {"resource": Resource(None, None, None, "host", {})},
+     {"resource": Resource("r", 7, None, "host", {})},
+     {"resource": Resource("r", None, None, "host", None)}],
+)  # fmt: skip
+def test_what_could_not_be_read_again_is_a_type_error(change):
+    good = Sample(METER, Resource("r", None, None, "host", {}), 0.0, 1)
+    with pytest.raises(TypeError):
+        pack([good, msgspec.structs.replace(good, **change)])
+
+
+def test_whole_numbers_for_times_are_read_as_such():
+    made = Sample(METER, Resource("r", None, None, "host", {}), 1, 2, Previous(10, 1), 0, "s")
+    (found,) = unpack(pack([made]))
+    assert (found.time, found.previous, found.started) == (1.0, Previous(10.0, 1), 0.0)
+
+
+COLUMNS = {
+    "meter": [0], "resource": [0], "source": [0], "time": [0.0], "volume": [1],
+    "elapsed": [True], "before": [0], "started": [None],
+}  # fmt: skip
+
+
+def columns(version=2, **changed):
+    made = COLUMNS | changed
+    resource = Resource("r", None, None, "host", {})
+    return msgspec.msgpack.encode([version, [METER], [resource], ["s"], *made.values()])
+
+
+def test_the_columns_are_those_of_a_sample():
+    (sample,) = unpack(columns())
+    assert (sample.meter, sample.previous, sample.source) == (METER, FIRST, "s")
+
+
+@pytest.mark.parametrize("table", ["meter", "resource", "source"])
+def test_a_sample_without_what_it_points_at_is_a_value_error(table):
     with pytest.raises(ValueError, match="no samples"):
-        unpack(msgspec.msgpack.encode(packed))
+        unpack(columns(**{table: [7]}))
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_columns_of_different_lengths_are_a_value_error(column):
+    for length in (0, 2):
+        with pytest.raises(ValueError, match="no samples: its columns differ in length"):
+            unpack(columns(**{column: COLUMNS[column] * length}))
 
 
 def test_a_later_version_is_a_value_error():
-    with pytest.raises(ValueError, match="samples of version 2, 1 was expected"):
-        unpack(msgspec.msgpack.encode([2, [], [], []]))
+    with pytest.raises(ValueError, match="samples of version 3, 2 was expected"):
+        unpack(columns(version=3))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_an_old_page_is_found_and_written_anew(tmp_path: Path) -> None:
+    shutil.copytree(
+        GENERATE.parent, tmp_path / "doc", ignore=shutil.ignore_patterns("source", "build")
+    )
     copy = tmp_path / "doc" / "generate.py"
-    copy.parent.mkdir()
-    copy.write_text(GENERATE.read_text("utf-8"), "utf-8")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -58,6 +60,11 @@ def test_an_old_page_is_found_and_written_anew(tmp_path: Path) -> None:
     stale = run("--check")
     assert stale.returncode == 1
     assert "meters.rst: out of date" in stale.stderr
+    gone = tmp_path / "doc" / "source" / "publishers" / "carrier-pigeon.rst"
+    gone.write_text("coo\n")
+    assert "carrier-pigeon.rst: its publisher is gone" in run("--check").stderr
+    assert run().returncode == 0
+    assert not gone.exists()
 
 
 def test_the_page_and_the_command_say_the_same() -> None:

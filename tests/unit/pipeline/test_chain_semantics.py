@@ -83,7 +83,7 @@ def pipeline(file):
         made = Pipeline(file(steps), Context("here", {"DEFAULT.host": "here"}))
         (outlet,) = made.outlets.values()
         taken = []
-        outlet.offer = lambda samples: taken.extend(samples) or 0
+        outlet.queue.offer = lambda samples: taken.extend(samples) or 0
         return made, taken
 
     return start
@@ -328,7 +328,7 @@ def test_rates_reach_every_publisher(pipeline, tmp_path):
         f"{{name: cpu_util, unit: '%', type: gauge, scale: \"{scale}\"}}}}}}]"
     )
     (outlet,) = made.outlets.values()
-    del outlet.offer
+    del outlet.queue.offer
     made.open()
     made.accept(Batch("guests", [sample(10**10, 60, CPU, previous=Previous(60.0, 4 * 10**9))]))
     made.close(10)

@@ -4,12 +4,16 @@
 import random
 import shutil
 import sqlite3
+from pathlib import Path
 from time import process_time
 
 import pytest
 
+from ceilo_agent.delivery import access
+from ceilo_agent.delivery.log import Log
+from ceilo_agent.delivery.schema import FILE
+from ceilo_agent.errors import ConfigError
 from ceilo_agent.pipeline import journal as journal_module
-from ceilo_agent.pipeline import safefile
 from ceilo_agent.pipeline.chain import Chain, Step
 from ceilo_agent.pipeline.journal import Journal
 from ceilo_agent.pipeline.replay import Kept
@@ -19,12 +23,15 @@ STEP = "a-step-1"
 
 
 class Process:
-    """The steps of one process and their journal; `at` is where it finds the file."""
+    """The steps of one process and their journal, in the log of a directory."""
 
-    def __init__(self, path, steps=(STEP,), clock=None, made=Totals):
-        self.path = path
+    def __init__(self, directory, steps=(STEP,), clock=None, made=Totals):
+        self.directory = directory
+        self.path = directory / FILE
         self.clock = clock or Clock()
-        self.journal = Journal(path, self.clock, self.clock)
+        self.log = Log(directory, clock=self.clock, monotonic=self.clock)
+        self.log.open()
+        self.journal = Journal(self.log, self.clock, self.clock)
         self.steps = {identity: made() for identity in steps}
         self.chain = Chain(
             "sink",
@@ -41,34 +48,43 @@ class Process:
     def step(self):
         return self.steps[STEP]
 
+    def commit(self, outputs=()):
+        numbers = self.journal.put(outputs)
+        self.log.offer((), self.journal)
+        return numbers
+
     def take(self, *samples):
         """Take a batch, as a pipeline does, to the point where its output goes on."""
         made = self.chain(list(samples))
-        self.journal.commit([])
+        self.commit()
         return list(made)
 
     def tick(self, now):
         made = list(self.chain.tick(now))
-        self.journal.commit([("out", made)] if made else [])
+        self.commit([("out", made)] if made else [])
         return made
 
     def killed(self, tmp_path, **options):
         """Return the process that follows after this one was killed: only its files are left."""
         place = tmp_path / f"copy-{random.random()}"
         place.mkdir()
-        for file in self.path.parent.glob(f"{self.path.name}*"):
+        for file in self.directory.iterdir():
             shutil.copy(file, place / file.name)
-        return Process(place / self.path.name, clock=self.clock, **options)
+        return Process(place, clock=self.clock, **options)
+
+    def close(self):
+        self.journal.close()
+        self.log.close()
 
     def stopped(self, **options):
         """Return the process that follows after this one ended as it should."""
-        self.journal.close()
-        return Process(self.path, clock=self.clock, **options)
+        self.close()
+        return Process(self.directory, clock=self.clock, **options)
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "state" / "pipeline.db"
+    return tmp_path / "spool" / "polling" / "0"
 
 
 def figures(made):
@@ -85,8 +101,8 @@ def test_without_anything_to_keep_there_is_no_file(path):
     plain = sample(1, meter=PLAIN)
     assert process.take(plain) == [plain]
     process.tick(5)
-    process.journal.close()
-    assert not path.parent.exists()
+    process.close()
+    assert [file.name for file in path.iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
@@ -201,14 +217,14 @@ def test_samples_without_a_key_leave_no_trace(path):
 def test_the_journal_is_dumped_when_it_outgrew_the_last_dump(path, tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module, "DUMP_AFTER", 2000)
     process = Process(path)
-    for time in range(400):
+    for time in range(395):
         process.take(sample(time / 40, 1))
     assert 3 <= process.journal.counters.dumps <= 40
     after = process.killed(tmp_path)
     assert 0 < after.journal.counters.replayed < 100
     (made,) = after.tick(10)
-    assert made.volume == 400.4
-    after.journal.close()
+    assert made.volume == 395.395
+    after.close()
     assert len(rows(after.path)["journal"]) < 100, "what a dump holds is deleted"
 
 
@@ -216,7 +232,7 @@ def test_the_journal_is_dumped_when_it_outgrew_the_last_dump(path, tmp_path, mon
 def test_a_process_that_is_killed_at_any_point_makes_the_same(path, tmp_path, monkeypatch, seed):
     monkeypatch.setattr(journal_module, "DUMP_AFTER", 1500)
     chance = random.Random(seed)
-    steady = Process(tmp_path / "steady.db", steps=(STEP, "second"))
+    steady = Process(tmp_path / "steady", steps=(STEP, "second"))
     shaky = Process(path, steps=(STEP, "second"))
     expected, got = [], []
     now = 0.0
@@ -259,7 +275,7 @@ def test_a_step_that_leaves_and_returns_in_one_process_is_given_its_state(path):
     second = process.steps["second"]
     process.journal.record("second", second, [sample(1)])
     second([sample(1)])
-    process.journal.commit([])
+    process.commit()
     process.adopt("second")
     process.take(sample(3))
     process.steps["second"] = returned = Totals()
@@ -280,8 +296,8 @@ def test_the_state_of_a_step_that_does_not_return_is_deleted_and_told(path, capl
     process.clock.now += 2 * 86400
     process = process.stopped()
     assert "the state of totals, not in use for 7 days, is deleted" in caplog.text
-    process.journal.close()
-    assert [row[0] for row in rows(path)["state"]] == [STEP]
+    process.close()
+    assert [row[0] for row in rows(path / FILE)["state"]] == [STEP]
 
 
 # -- what came out -------------------------------------------------------------------------------
@@ -291,17 +307,17 @@ def test_an_output_is_kept_until_its_publisher_is_done_with_it(path, tmp_path):
     process = Process(path)
     process.take(sample(1))
     made = process.chain.tick(10)
-    (number,) = process.journal.commit([("out", made)])
+    (number,) = process.commit([("out", made)])
     done = []
     process.journal.watch(number, lambda: bool(done))
-    process.journal.commit([])
+    process.commit()
     for after in (process.killed(tmp_path), process.killed(tmp_path)):
         (waiting,) = after.journal.waiting()
         assert waiting.outlet == "out"
         assert [(each.time, each.volume) for each in waiting.samples] == [(0.0, 1.001)]
         assert after.tick(11) == [], "it does not come twice"
     done.append(True)
-    process.journal.commit([])
+    process.commit()
     assert process.killed(tmp_path).journal.waiting() == []
 
 
@@ -321,7 +337,7 @@ def test_an_output_follows_its_publisher_to_another_name(path, tmp_path):
 def test_a_dump_that_cannot_be_loaded_is_set_aside(path, caplog):
     process = Process(path, steps=(STEP, "second"))
     process.take(sample(1))
-    process.journal.close()
+    process.close()
 
     class Choosy(Totals):
         def load(self, state):
@@ -332,9 +348,9 @@ def test_a_dump_that_cannot_be_loaded_is_set_aside(path, caplog):
 
     process = Process(path, made=Choosy, clock=process.clock)
     assert process.step.windows == {}
-    assert process.journal.damaged == 1
+    assert process.log.damaged == 1
     assert "cannot be taken up (ValueError: another version)" in caplog.text
-    (aside,) = path.parent.glob("*.damaged")
+    (aside,) = path.glob("*.damaged")
     assert b"0 r" in aside.read_bytes()
     caplog.clear()
     process.stopped(made=Choosy)
@@ -347,7 +363,6 @@ DAMAGES = {
     "zeros": lambda data: data[:100] + bytes(len(data) - 100),
     "page": lambda data: data[:4096] + b"\xff" * 4096 + data[8192:],
     "another program's": lambda data: data[:68] + b"\0\0\0\1" + data[72:],
-    "a later version": lambda data: data[:60] + b"\0\0\0\7" + data[64:],
 }
 
 
@@ -356,17 +371,42 @@ def test_a_damaged_file_is_set_aside_and_the_agent_goes_on(path, tmp_path, caplo
     process = Process(path)
     for time in range(50):
         process.take(sample(time / 10, resource=f"r{time}" * 50))
-    process.journal.close()
-    path.write_bytes(DAMAGES[kind](path.read_bytes()))
+    process.close()
+    process.path.write_bytes(DAMAGES[kind](process.path.read_bytes()))
     process = Process(path, clock=process.clock)
-    assert process.journal.damaged >= 1
-    assert list(path.parent.glob("*.damaged"))
+    assert process.log.damaged >= 1
+    assert list(path.glob("*.damaged"))
     assert "damaged" in caplog.text
     assert "Traceback" not in caplog.text
     process.step.windows.clear()
     process.take(sample(6, 600))
     (made,) = process.killed(tmp_path).tick(10)
     assert made.volume == 600.001
+
+
+def test_a_file_of_a_later_version_is_left_alone(path):
+    process = Process(path)
+    process.take(sample(1))
+    process.close()
+    data = process.path.read_bytes()
+    process.path.write_bytes(data[:60] + b"\0\0\0\7" + data[64:])
+    with pytest.raises(ConfigError, match=r"log\.db: another version .* wrote it: format 7, not 1"):
+        Process(path)
+
+
+def test_a_file_that_is_damaged_while_it_is_in_use_gets_the_whole_state(path, tmp_path, caplog):
+    process = Process(path)
+    process.take(sample(1, 100))
+    with process.path.open("r+b") as file:
+        file.truncate(0)
+    Path(f"{process.path}-wal").write_bytes(b"")
+    for time in range(2, 9):
+        process.clock.now += access.RETRY_SECONDS
+        process.take(sample(time, 100))
+    assert process.log.file == 2, "another one was begun"
+    (made,) = process.killed(tmp_path).tick(10)
+    assert made.volume == 800.008
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -376,69 +416,42 @@ def test_bytes_that_changed_never_end_the_agent_and_make_no_value_up(path, seed)
         process.take(sample(time / 10))
         if time == 20:
             process.adopt()
-    process.journal.close()
-    data = bytearray(path.read_bytes())
+    process.close()
+    data = bytearray(process.path.read_bytes())
     chance = random.Random(seed)
     for _ in range(chance.randrange(1, 40)):
         data[chance.randrange(len(data))] = chance.randrange(256)
-    path.write_bytes(data)
+    data[60:64] = b"\0\0\0\1"  # another version would be refused
+    process.path.write_bytes(data)
     process = Process(path, clock=process.clock)
     process.take(sample(9))
     (made,) = process.tick(10)
     assert made.time == 0.0
     assert made.volume in {round(count * 1.001, 3) for count in range(1, 32)}
-    process.journal.close()
+    process.close()
 
 
 def test_a_full_disk_is_told_once_and_made_up_for(path, tmp_path, caplog):
     caplog.set_level("INFO")
     process = Process(path)
     process.take(sample(1, 100))
-    db = process.journal._safe._file._db
+    db = process.log._access.file.db
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages}")
     for time in range(2, 6):
         process.take(sample(time, 100, "r" * 4000))
-        process.clock.now += safefile.RETRY_SECONDS
+        process.clock.now += access.RETRY_SECONDS
     process.take(sample(6, 100), sample(6, 100))
-    assert caplog.text.count("is not kept over a restart: database or disk is full") == 1
+    assert caplog.text.count("is not kept over a restart for now") == 1
+    assert caplog.text.count("kept in memory for now: database or disk is full") == 1
     assert process.journal.counters.unwritten == 5
     assert process.journal.counters.repeated == 1
     db.execute("PRAGMA max_page_count = 100000")
-    process.clock.now += safefile.RETRY_SECONDS
+    process.clock.now += access.RETRY_SECONDS
     process.tick(7)
     assert caplog.text.count("is kept again") == 1
     made = process.killed(tmp_path).tick(10)
     assert sum(each.volume for each in made) == pytest.approx(600.006)
-
-
-def test_a_second_process_goes_on_in_memory(path, caplog, monkeypatch):
-    monkeypatch.setattr(safefile, "LOCK_SECONDS", 0.1)
-    first = Process(path)
-    first.take(sample(1))
-    second = Process(path, clock=first.clock)
-    second.take(sample(2, 200))
-    assert caplog.text.count("is not kept over a restart: database is locked") == 1
-    assert second.tick(10)[0].volume == 200.001
-    first.take(sample(3))
-    assert first.journal.counters.written == 2
-    # When the first one has ended, its place is taken.
-    first.journal.close()
-    second.clock.now += safefile.RETRY_SECONDS
-    second.take(sample(12))
-    third = second.stopped()
-    assert third.step.windows == {"10 r": (1, 1)}
-
-
-def test_a_place_that_cannot_be_written_is_told_once(tmp_path, caplog):
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    process = Process(blocker / "pipeline.db")
-    for time in range(5):
-        process.take(sample(time))
-    assert caplog.text.count("is not kept over a restart") == 1
-    assert process.tick(10)[0].volume == 5.005
-    process.journal.close()
 
 
 def test_a_transformer_that_fails_fails_again_and_keeps_the_rest(path, tmp_path, caplog):
@@ -469,11 +482,11 @@ def test_what_no_bytes_can_hold_costs_only_itself(path, tmp_path):
 def test_nothing_is_written_after_the_end(path):
     process = Process(path)
     process.take(sample(1))
-    process.journal.close()
-    before = rows(path)
+    process.close()
+    before = rows(process.path)
     process.take(sample(2))
     process.tick(20)
-    assert rows(path) == before
+    assert rows(process.path) == before
 
 
 class Large(Totals):

@@ -23,7 +23,7 @@ from ceilo_agent.delivery.queues import Counters, Queue
 from ceilo_agent.errors import Permanent, Retryable
 from ceilo_agent.plugins import Promise
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
-from tests.services import faulty
+from tests.services import certificates, faulty
 from tests.unit.publishers.kinds import KINDS, NETWORKED, Tried, trying
 
 NOW = float(int(time.time())) - 600.0
@@ -45,8 +45,8 @@ def tried(
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> faulty.Certificate:
-    return faulty.certificate(tmp_path_factory.mktemp("tls"))
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Certificate:
+    return certificates.certificate(tmp_path_factory.mktemp("tls"))
 
 
 def samples(count: int, first: int = 0, meter: Meter = CPU) -> list[Sample]:
@@ -213,9 +213,9 @@ def test_a_connection_that_idled_away_is_no_fault(tried: Tried) -> None:
 
 
 def test_a_wrong_certificate_is_refused_and_told(
-    tried: Tried, certificate: faulty.Certificate
+    tried: Tried, certificate: certificates.Certificate
 ) -> None:
-    server(tried).context = faulty.tls(certificate)
+    server(tried).context = certificates.tls(certificate)
     other = tried.another()
     with contextlib.suppress(Retryable):
         other.open()
@@ -225,8 +225,10 @@ def test_a_wrong_certificate_is_refused_and_told(
     assert server(tried).requests == []
 
 
-def test_the_right_certificate_is_taken(tried: Tried, certificate: faulty.Certificate) -> None:
-    server(tried).context = faulty.tls(certificate)
+def test_the_right_certificate_is_taken(
+    tried: Tried, certificate: certificates.Certificate
+) -> None:
+    server(tried).context = certificates.tls(certificate)
     other = tried.another(verify_ssl=str(certificate.cert))
     other.open()
     other.push(samples(2))

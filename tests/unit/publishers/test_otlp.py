@@ -474,3 +474,10 @@ except errors.PluginError as error:
         "the publisher 'otlp' needs 'opentelemetry', which is not installed: "
         "pip install 'ceilo_agent[otlp]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("ours", "ucum"), [("µs", "us"), ("PB", "PiBy"), ("PiB", "PiBy"), ("percent", "%")]
+)
+def test_units_of_foreign_producers(ours: str, ucum: str) -> None:
+    assert unit(ours) == ucum

@@ -62,3 +62,17 @@ def test_retry_after_is_in_the_error() -> None:
     error = fault_of("w", 503, "", "30")
     assert isinstance(error, Retryable)
     assert error.retry_after == 30.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Client sent an HTTP request to an HTTPS server.",
+        "400 The plain HTTP request was sent to HTTPS port nginx",
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+        "400 No required SSL certificate was sent",
+        "400 The SSL certificate error",
+    ],
+)
+def test_a_400_that_is_of_the_connection_is_tried_again(text: str) -> None:
+    assert isinstance(fault_of("http://host/x", 400, text), Retryable)

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +18,19 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from ceilo_agent.errors import ConfigError, DeliveryError, Malformed, Permanent, Retryable
+from ceilo_agent.errors import (
+    ConfigError,
+    DeliveryError,
+    Malformed,
+    Misfit,
+    Permanent,
+    Retryable,
+)
 from ceilo_agent.publishers import web
+from ceilo_agent.publishers.line import Line
 from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.publishers.web import REPLY_AT_MOST, Web, WebOptions, check_url
-from tests.services import faulty
+from tests.services import certificates, faulty
 
 
 @pytest.fixture
@@ -29,8 +40,8 @@ def server() -> Iterator[faulty.Server]:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> faulty.Certificate:
-    return faulty.certificate(tmp_path_factory.mktemp("tls"))
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Certificate:
+    return certificates.certificate(tmp_path_factory.mktemp("tls"))
 
 
 def client(url: str, **options: Any) -> Web:
@@ -198,8 +209,8 @@ def _basic(text: str) -> str:
 # -- TLS -----------------------------------------------------------------------------------------
 
 
-def test_tls_with_the_right_authority(certificate: faulty.Certificate) -> None:
-    with faulty.serving(context=faulty.tls(certificate)) as server:
+def test_tls_with_the_right_authority(certificate: certificates.Certificate) -> None:
+    with faulty.serving(context=certificates.tls(certificate)) as server:
         made = client(server.url, verify_ssl=str(certificate.cert))
         for _ in range(3):
             post(made)
@@ -207,8 +218,8 @@ def test_tls_with_the_right_authority(certificate: faulty.Certificate) -> None:
         made.close()
 
 
-def test_tls_with_an_unknown_authority(certificate: faulty.Certificate) -> None:
-    with faulty.serving(context=faulty.tls(certificate)) as server:
+def test_tls_with_an_unknown_authority(certificate: certificates.Certificate) -> None:
+    with faulty.serving(context=certificates.tls(certificate)) as server:
         error = fault(client(server.url))
         assert isinstance(error, Retryable)
         assert str(error) == (
@@ -218,8 +229,8 @@ def test_tls_with_an_unknown_authority(certificate: faulty.Certificate) -> None:
 
 
 def test_tls_for_another_host(tmp_path: Path) -> None:
-    other = faulty.certificate(tmp_path, "other.example")
-    with faulty.serving(context=faulty.tls(other)) as server:
+    other = certificates.certificate(tmp_path, "other.example")
+    with faulty.serving(context=certificates.tls(other)) as server:
         error = fault(client(server.url, verify_ssl=str(other.cert)))
         assert isinstance(error, Retryable)
         assert "IP address mismatch, certificate is not valid for '127.0.0.1'" in str(error)
@@ -227,18 +238,18 @@ def test_tls_for_another_host(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize("word", ["False", "no", "0", False])
-def test_tls_unverified_when_told_so(certificate: faulty.Certificate, word: Any) -> None:
-    with faulty.serving(context=faulty.tls(certificate)) as server:
+def test_tls_unverified_when_told_so(certificate: certificates.Certificate, word: Any) -> None:
+    with faulty.serving(context=certificates.tls(certificate)) as server:
         made = client(server.url, verify_ssl=word)
         post(made)
         made.close()
 
 
-def test_a_client_certificate(certificate: faulty.Certificate, tmp_path: Path) -> None:
-    mine = faulty.certificate(tmp_path, "me.example")
+def test_a_client_certificate(certificate: certificates.Certificate, tmp_path: Path) -> None:
+    mine = certificates.certificate(tmp_path, "me.example")
     both = tmp_path / "both.pem"
     both.write_bytes(mine.cert.read_bytes() + mine.key.read_bytes())
-    with faulty.serving(context=faulty.tls(certificate, mine)) as server:
+    with faulty.serving(context=certificates.tls(certificate, mine)) as server:
         known = {"verify_ssl": str(certificate.cert)}
         for options in (
             {"clientcert": str(mine.cert), "clientkey": str(mine.key)},
@@ -258,8 +269,8 @@ def test_tls_where_there_is_none(server: faulty.Server) -> None:
     assert ": TLS: " in str(error)
 
 
-def test_no_tls_where_there_is(certificate: faulty.Certificate) -> None:
-    with faulty.serving(context=faulty.tls(certificate)) as server:
+def test_no_tls_where_there_is(certificate: certificates.Certificate) -> None:
+    with faulty.serving(context=certificates.tls(certificate)) as server:
         assert isinstance(fault(client(server.url.replace("https:", "http:"))), Retryable)
 
 
@@ -301,8 +312,8 @@ def test_the_timeout_holds_for_the_whole_request(
     made.close()
 
 
-def test_the_timeout_holds_for_tls(certificate: faulty.Certificate) -> None:
-    context = faulty.tls(certificate)
+def test_the_timeout_holds_for_tls(certificate: certificates.Certificate) -> None:
+    context = certificates.tls(certificate)
     with faulty.serving(faulty.drip(0.05), context) as server:
         error = fault(client(server.url, timeout=0.4, verify_ssl=str(certificate.cert)))
         assert str(error) == f"{server.url}: no whole answer within 0.4 s"
@@ -499,3 +510,38 @@ def test_urls_that_cannot_work(url: str, words: str) -> None:
 def test_urls_that_can_work() -> None:
     for url in ("http://host", "https://u:p@host:1/x", "http://[::1]:80/"):
         check_url(urlsplit(url), "http://host/path")
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "http://", "socks5://proxy:1080", ""])
+def test_a_proxy_that_is_no_url(proxy: str) -> None:
+    with pytest.raises(Misfit, match="'proxy': http://host:port was expected"):
+        WebOptions(proxy=proxy)
+
+
+def test_no_log_holds_the_query(server: faulty.Server, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        post(client(f"{server.url}/x?token=hunter2"))
+    assert "hunter2" not in caplog.text
+
+
+def test_a_connection_that_is_made_as_time_runs_out_is_cut() -> None:
+    line = Line()
+    ours, theirs = socket.socketpair()
+    copies: list[threading.Thread] = []
+
+    class Late:
+        """A socket whose time runs out while the line takes note of it."""
+
+        def dup(self) -> socket.socket:
+            copies.append(threading.Thread(target=line.cut))
+            copies[0].start()
+            copies[0].join(0.2)
+            return ours.dup()
+
+    with ours, theirs:
+        theirs.settimeout(5.0)
+        line.begin()
+        line.made(Late())  # type: ignore[arg-type]
+        copies[0].join(5.0)
+        assert theirs.recv(1) == b""
+    line.ready(None)

@@ -15,7 +15,7 @@ from ceilo_agent.plugins import Promise, Publisher
 from ceilo_agent.sample import Sample, as_document
 
 
-class UdpOptions(msgspec.Struct, kw_only=True):
+class UdpOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What ``udp://host:port?...`` takes."""
 
     max_bytes: Annotated[
@@ -55,16 +55,24 @@ class Udp(Publisher):
         """Send the samples.
 
         Raises:
-            Permanent: a sample is longer than a datagram may be; none of the batch was sent.
+            Permanent: some are longer than a datagram may be; the others were sent.
             Retryable: the host cannot be reached, or nobody listens there.
         """
-        datagrams = list(self._datagrams(samples))
+        lines, refused, limit = [], {}, self.options.max_bytes
+        for index, sample in enumerate(samples):
+            line = msgspec.json.encode(as_document(sample)) + b"\n"
+            if len(line) > limit:
+                refused[index] = f"it is {len(line)} bytes long, {limit} are possible"
+            else:
+                lines.append(line)
         try:
-            for datagram in datagrams:
+            for datagram in _joined(lines, limit):
                 self._connect().send(datagram)
         except OSError as error:
             self.close()
             raise Retryable(f"{self.url.hostname}: {error.strerror or error}") from error
+        if refused:
+            raise Permanent(f"{len(refused)} of {len(samples)} samples are too long", refused)
 
     def close(self) -> None:
         """Give the socket back."""
@@ -90,16 +98,14 @@ class Udp(Publisher):
             self._socket = made
         return self._socket
 
-    def _datagrams(self, samples: Sequence[Sample]) -> Iterator[bytes]:
-        """Yield whole lines, as many as fit."""
-        limit, found = self.options.max_bytes, b""
-        for sample in samples:
-            line = msgspec.json.encode(as_document(sample)) + b"\n"
-            if len(line) > limit:
-                raise Permanent(f"a sample of {len(line)} bytes, {limit} are possible")
-            if len(found) + len(line) > limit:
-                yield found
-                found = b""
-            found += line
-        if found:
+
+def _joined(lines: Sequence[bytes], limit: int) -> Iterator[bytes]:
+    """Yield whole lines, as many as fit."""
+    found = b""
+    for line in lines:
+        if len(found) + len(line) > limit:
             yield found
+            found = b""
+        found += line
+    if found:
+        yield found

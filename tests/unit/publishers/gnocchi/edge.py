@@ -11,6 +11,7 @@ Measured on Gnocchi 4.7.1. Measures are kept as they came, one by timestamp, wit
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import uuid
 from collections import Counter
@@ -71,8 +72,8 @@ class Edge:
     def __init__(self) -> None:
         self.server = faulty.Server(faulty.reply(self._answer))
         self.user = "admin"
-        self.policies = {POLICY["name"]: POLICY}
-        self.types = {name: dict(attributes) for name, attributes in TYPES.items()}
+        self.policies = {POLICY["name"]: copy.deepcopy(POLICY)}
+        self.types = copy.deepcopy(TYPES)
         self.types["generic"] = {}
         self.resources: dict[str, dict[str, Any]] = {}
         self.points: dict[tuple[str, str], dict[str, float]] = {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +14,10 @@ import pytest
 
 from ceilo_agent.errors import ConfigError, Retryable
 from ceilo_agent.plugins import Context
-from ceilo_agent.publishers.gnocchi.access import client_of
+from ceilo_agent.publishers.gnocchi.access import check_options, client_of
 from ceilo_agent.publishers.gnocchi.client import Client
 from ceilo_agent.publishers.gnocchi.settings import GnocchiOptions
-from tests.services import faulty
+from tests.services import certificates, faulty
 
 PASSWORD = {
     "auth_url": "http://keystone.example.org:5000/v3",
@@ -86,7 +87,9 @@ def test_the_prefix_of_the_url_stays() -> None:
 
 def test_without_a_host_there_must_be_a_keystone() -> None:
     assert "write gnocchi://host:8041" in refused("gnocchi://")
-    assert "who would say where" in refused("gnocchi://", PASSWORD, auth_type="basic")
+    said = "names no host, and only Keystone could say where Gnocchi is"
+    assert said in refused("gnocchi://", PASSWORD, auth_type="basic")
+    assert said in refused("gnocchi://", auth_type="noauth")
 
 
 def test_what_credentials_lack_is_named() -> None:
@@ -107,6 +110,74 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in refused("gnocchi://h:1", section)
     section["password"] = "file:relative"
     assert "must begin with /" in refused("gnocchi://h:1", section)
+
+
+def test_a_password_that_is_refused_is_read_anew_at_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("old\n")
+    section = {"username": "us", "password": f"file:{path}"}
+
+    def answer(request: faulty.Request) -> tuple[int, dict[str, str], bytes]:
+        right = request.headers["Authorization"] == basic("us", "new")
+        return 200 if right else 401, {"Content-Type": "application/json"}, b"[]"
+
+    with faulty.serving(faulty.reply(answer)) as server:
+        made = client(f"gnocchi://127.0.0.1:{server.port}", section)
+        with pytest.raises(Retryable, match="401"):
+            made.archive_policies()
+        path.unlink()
+        with pytest.raises(Retryable, match=r"\[service_credentials\] password: .* cannot be read"):
+            made.archive_policies()
+        path.write_text("new\n")
+        assert made.archive_policies() == {}
+        path.write_text("not looked at while all is well\n")
+        assert made.archive_policies() == {}
+
+
+def test_a_password_that_keystone_refuses_is_read_anew_at_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("old\n")
+    headers = {"Content-Type": "application/json", "X-Subject-Token": "a-token"}
+
+    def answer(request: faulty.Request) -> tuple[int, dict[str, str], bytes]:
+        if request.method == "GET":
+            known = request.headers["X-Auth-Token"] == "a-token"
+            return 200 if known else 401, headers, b"[]"
+        user = json.loads(request.body)["auth"]["identity"]["password"]["user"]
+        if user["password"] == "new":
+            token = {"expires_at": "2999-01-01T00:00:00Z", "methods": ["password"]}
+            return 201, headers, json.dumps({"token": token}).encode()
+        return 401, headers, b'{"error": {"code": 401, "message": "no"}}'
+
+    with faulty.serving(faulty.reply(answer)) as server:
+        section = {**PASSWORD, "auth_url": f"{server.url}/v3", "auth_type": "v3password"}
+        section["password"] = f"file:{path}"
+        made = client(f"gnocchi://127.0.0.1:{server.port}", section)
+        with pytest.raises(Retryable, match=r"Keystone at .*: it answers 401"):
+            made.archive_policies()
+        path.write_text("new\n")
+        assert made.archive_policies() == {}
+
+
+def test_what_keystoneauth_warns_of_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    section = {**PASSWORD, "auth_url": f"http://127.0.0.1:{faulty.closed_port()}/v3"}
+    with pytest.raises(Retryable, match="Connection refused"):
+        client("gnocchi://", section).archive_policies()
+    assert caplog.records == []
+
+
+def test_options_are_checked_without_reading_files() -> None:
+    def checked(section: dict[str, Any], url: str = "gnocchi://") -> None:
+        values = {f"service_credentials.{key}": value for key, value in section.items()}
+        check_options(urlsplit(url), GnocchiOptions(), Context("here", values))
+
+    gone = {**PASSWORD, "password": "file:/nowhere/password"}
+    checked(gone)
+    checked({"username": "us", "password": "file:/nowhere/password"}, "gnocchi://h:1")
+    with pytest.raises(ConfigError, match="only Keystone could say"):
+        checked({})
+    with pytest.raises(ConfigError, match="keystoneauth has no 'magic'"):
+        checked({**gone, "auth_type": "magic"})
 
 
 def test_files_of_certificates_must_be_there(tmp_path: Path) -> None:
@@ -130,8 +201,8 @@ def test_the_section_is_chosen_by_the_url_else_by_the_options() -> None:
 
 
 def test_tls_takes_whom_it_is_told_to_trust(tmp_path: Path) -> None:
-    own, other = faulty.certificate(tmp_path), faulty.certificate(tmp_path, "localhost")
-    with faulty.serving(faulty.ok(b"[]"), faulty.tls(own)) as server:
+    own, other = certificates.certificate(tmp_path), certificates.certificate(tmp_path, "localhost")
+    with faulty.serving(faulty.ok(b"[]"), certificates.tls(own)) as server:
         url = f"gnocchi://127.0.0.1:{server.port}"
         assert client(url, ssl=True, verify_ssl=str(own.cert)).archive_policies() == {}
         assert client(url, {"cafile": str(own.cert)}, ssl=True).archive_policies() == {}
@@ -145,8 +216,8 @@ def test_tls_takes_whom_it_is_told_to_trust(tmp_path: Path) -> None:
 
 
 def test_a_client_certificate_is_shown(tmp_path: Path) -> None:
-    own, mine = faulty.certificate(tmp_path), faulty.certificate(tmp_path, "client")
-    with faulty.serving(faulty.ok(b"[]"), faulty.tls(own, mine)) as server:
+    own, mine = certificates.certificate(tmp_path), certificates.certificate(tmp_path, "client")
+    with faulty.serving(faulty.ok(b"[]"), certificates.tls(own, mine)) as server:
         url = f"gnocchi://127.0.0.1:{server.port}"
         shown = {"cafile": str(own.cert), "certfile": str(mine.cert), "keyfile": str(mine.key)}
         assert client(url, shown, ssl=True).archive_policies() == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import SinkDef, load
 from ceilo_agent.delivery.outlets import Placed
 from ceilo_agent.discovery.libvirt.guest import Guest, describe
-from ceilo_agent.errors import ConfigError
+from ceilo_agent.errors import ConfigError, Malformed
 from ceilo_agent.inspection.host.inspector import HostInspector
 from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.resources import GuestResources
@@ -24,6 +25,7 @@ from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
 from ceilo_agent.pipeline.checking import taken
 from ceilo_agent.plugins import Context, Target
 from ceilo_agent.publishers.gnocchi import definitions
+from ceilo_agent.publishers.gnocchi.attributes import compiled
 from ceilo_agent.publishers.gnocchi.definitions import Definitions
 from ceilo_agent.publishers.gnocchi.fitting import fit, lacking
 from ceilo_agent.publishers.gnocchi.policies import seconds
@@ -33,6 +35,8 @@ from tests.pages import blocks
 
 ROOT = Path(__file__).parents[4]
 SHIPPED = ROOT / "etc" / "gnocchi_resources.yaml"
+OTHERS = (definitions.DIRECTORIES[0], definitions.CEILOMETERS)
+"""Where an operator may have a file."""
 BAD = ROOT / "tests" / "bad_gnocchi"
 FILES = sorted(BAD.glob("*.yaml"))
 MARK = "# expect: "
@@ -544,8 +548,53 @@ def test_the_first_directory_that_has_the_file_counts(
     assert Definitions.load(None).path == places[1] / "gnocchi_resources.yaml"
     (places[0] / "gnocchi_resources.yaml").write_text(SMALL)
     assert Definitions.load(None).path == places[0] / "gnocchi_resources.yaml"
-    (places[0] / "mine.yaml").write_text(SMALL)
-    assert Definitions.load(Path("mine.yaml")).path == places[0] / "mine.yaml"
+
+
+def test_a_name_alone_is_looked_for_in_ceilometers_directory_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path / name for name in ("own", "ceilometers", "shipped")]
+    for place in (*places, tmp_path / "here"):
+        place.mkdir()
+    monkeypatch.setattr(definitions, "DIRECTORIES", (places[0], places[2]))
+    monkeypatch.setattr(definitions, "CEILOMETERS", places[1])
+    monkeypatch.chdir(tmp_path / "here")
+    name = Path("gnocchi_resources.yaml")
+    # Where a command happens to run the daemon does not: it is no place.
+    name.write_text(SMALL)
+    with pytest.raises(ConfigError) as caught:
+        Definitions.load(name)
+    assert str(caught.value) == (
+        f"gnocchi_resources.yaml: no such file in {places[0]}, {places[1]}, {places[2]} "
+        "(leave resources_definition_file out for the file that came with this agent)"
+    )
+    for place in reversed(places):
+        (place / name).write_text(SMALL)
+        assert Definitions.load(name).path == place / name
+    (places[0] / name).unlink()
+    (places[2] / name).unlink()
+    with pytest.raises(ConfigError):
+        Definitions.load(None)
+
+
+def test_ceilometers_default_is_the_shipped_file() -> None:
+    if not any((place / definitions.NAME).exists() for place in OTHERS):
+        assert Definitions.load(Path("gnocchi_resources.yaml")).path == SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("a.(b|", "a ')' is missing, '(' is open"),
+        ("a.('('|(b.c)", "a ')' is missing, '(' is open"),
+        ("a[0", "a ']' is missing, '[' is open"),
+    ],
+)
+def test_a_bracket_that_is_open_is_told(path: str, said: str) -> None:
+    with pytest.raises(Malformed, match=re.escape(said)):
+        compiled(path)
+    with pytest.raises(Malformed, match=r"ends too early$"):
+        compiled("a.(b|c).")
 
 
 def test_without_a_path_it_is_the_shipped_file() -> None:

@@ -149,3 +149,14 @@ def test_another_prefix_and_none() -> None:
     meter = Meter("5min.load", "", SampleType.GAUGE)
     assert Names("kvm_", adds=True).family(meter).name == "kvm_5min_load"
     assert Names("", adds=True).family(meter).name == "_5min_load"
+
+
+@pytest.mark.parametrize("meter", ["instance.info", "host.info", "resource.info"])
+def test_a_counter_does_not_share_a_name_with_metadata(meter: str) -> None:
+    found = family(meter, "", "delta")
+    assert found.base != "ceilo_" + meter.replace(".", "_")
+
+
+def test_a_float_beyond_a_double_in_the_base_unit_is_no_infinity() -> None:
+    with pytest.raises(OverflowError):
+        family("x", "MiB").value(1e308)

@@ -23,7 +23,7 @@ from ceilo_agent.publishers.prometheus import server
 from ceilo_agent.publishers.prometheus.page import PORT, PageOptions, Prometheus
 from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.sample import Resource, Sample
-from tests.services import faulty
+from tests.services import certificates
 from tests.services.process import free_port
 from tests.unit.publishers.prometheus.guests import (
     CPU,
@@ -359,7 +359,7 @@ def test_two_users_are_too_many() -> None:
 
 
 def test_tls_and_a_renewed_certificate(tmp_path: Path) -> None:
-    own = faulty.certificate(tmp_path)
+    own = certificates.certificate(tmp_path)
     made = page(certfile=str(own.cert), keyfile=str(own.key))
     made.open()
     made.push(SAMPLES)
@@ -368,7 +368,7 @@ def test_tls_and_a_renewed_certificate(tmp_path: Path) -> None:
     with pytest.raises(requests.ConnectionError):
         get(made)
     before = ssl.get_server_certificate(made.address)
-    faulty.certificate(tmp_path)
+    certificates.certificate(tmp_path)
     assert ssl.get_server_certificate(made.address) != before
     own.cert.write_text("half of a")
     # What cannot be used now does not stop the page.
@@ -377,9 +377,9 @@ def test_tls_and_a_renewed_certificate(tmp_path: Path) -> None:
 
 
 def test_only_who_shows_a_certificate(tmp_path: Path) -> None:
-    own = faulty.certificate(tmp_path)
+    own = certificates.certificate(tmp_path)
     (tmp_path / "other").mkdir()
-    client = faulty.certificate(tmp_path / "other", "prometheus.example")
+    client = certificates.certificate(tmp_path / "other", "prometheus.example")
     made = page(certfile=str(own.cert), keyfile=str(own.key), client_cafile=str(client.cert))
     made.open()
     there = f"{address(made, 'https')}/metrics"
@@ -475,3 +475,18 @@ def test_scrapes_at_the_same_time(opened: Prometheus) -> None:
     assert len(found) == server.AT_ONCE
     assert len(set(found)) == 1
     assert CPU.name in found[0]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text;version=",
+        ";;,=;version",
+        "text/plain; version=x; escaping=y",
+    ],
+)
+def test_an_accept_header_that_makes_no_sense(opened: Prometheus, accept: str) -> None:
+    opened.push(SAMPLES)
+    reply = get(opened, headers={"Accept": accept})
+    assert (reply.status_code, "ceilo_cpu_seconds" in reply.text) == (200, True)

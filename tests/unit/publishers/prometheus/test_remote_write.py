@@ -19,7 +19,7 @@ from ceilo_agent.publishers.prometheus.remote_write import RemoteWrite, RemoteWr
 from ceilo_agent.publishers.prometheus.wire import Write, decode, encode
 from ceilo_agent.publishers.prometheus.writes import INFO_EVERY
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
-from tests.services import faulty
+from tests.services import certificates, faulty
 from tests.unit.publishers.prometheus.guests import (
     CPU,
     DELTA,
@@ -294,8 +294,8 @@ def test_metadata_that_could_not_be_written_are_written_with_the_next_try(
 
 
 def test_tls(receiver: Receiver, tmp_path: Any) -> None:
-    own = faulty.certificate(tmp_path)
-    with faulty.serving(receiver.behaviour(), faulty.tls(own)) as server:
+    own = certificates.certificate(tmp_path)
+    with faulty.serving(receiver.behaviour(), certificates.tls(own)) as server:
         made = writer(server, ssl=True, verify_ssl=str(own.cert))
         made.push([cpu()])
         made.close()
@@ -324,6 +324,8 @@ def test_urls_that_cannot_work(url: str, what: str) -> None:
     [
         ({"a-b": "x"}, "'a-b' is no name of a label"),
         ({"__name__": "x"}, "'__name__' is no name of a label"),
+        ({"name": "x"}, "series have a label 'name' of their own"),
+        ({"project_id": "x"}, "series have a label 'project_id' of their own"),
         ({"resource_id": "x"}, "series have a label 'resource_id' of their own"),
     ],
 )

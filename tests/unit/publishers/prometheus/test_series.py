@@ -218,3 +218,14 @@ def test_who_looks_sees_all_of_a_batch_or_nothing_of_it(board: Board) -> None:
     ended.set()
     thread.join()
     assert not torn
+
+
+def test_guests_that_come_and_go_do_not_pile_up_where_nobody_reads(
+    board: Board, clock: Clock
+) -> None:
+    for number in range(200):
+        clock.now += 60
+        resource = Resource(f"g{number}", None, None, "instance", {})
+        board.add([Sample(CPU, resource, NOW + 60 * number, 1, Previous(60.0, 0))])
+    held = sum(map(len, board._series.values()))
+    assert (held <= 5, len(board._metadata) <= 5) == (True, True)

@@ -1,58 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file behind a journal: an SQLite database in WAL mode that one process holds.
-
-`synchronous` is NORMAL: what was committed survives the end of the process, however it ends. When
-the machine loses power the last transactions may be missing, the rest is whole.
-"""
+"""The tables of a journal, in the file of the durable log."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import sqlite3
 import struct
-import zlib
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
-APPLICATION: Final = 0x63_61_77_6A
-"""SQLite's application_id of these files: "cawj"."""
-
-VERSION: Final = 2
-
-LOCK_SECONDS: Final = 2.0
-"""How long another process that holds the file is waited for at the start."""
-
-WAL_BYTES: Final = 4 << 20
+from ceilo_agent.delivery.entries import DamagedRow, seal, unseal
 
 _MOMENT: Final = struct.Struct(">d")
 
-_SCHEMA: Final = f"""
+_SCHEMA: Final = """
 -- The last moment that a step was told. It is written with every call.
-CREATE TABLE state (
+CREATE TABLE IF NOT EXISTS state (
     step TEXT PRIMARY KEY, name TEXT NOT NULL, now BLOB, seen REAL NOT NULL
 ) WITHOUT ROWID;
 -- What a step knew after the calls up to upto: the moment that it was told before, and its own
 -- bytes. In a table of its own: SQLite writes a row as a whole.
-CREATE TABLE dump (step TEXT PRIMARY KEY, upto INTEGER NOT NULL, data BLOB);
+CREATE TABLE IF NOT EXISTS dump (step TEXT PRIMARY KEY, upto INTEGER NOT NULL, data BLOB);
 -- What steps were given since, in the order of the calls, and the moment they were told before.
-CREATE TABLE journal (
+CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY, step TEXT NOT NULL, now REAL, samples BLOB NOT NULL
 );
--- What came out and no publisher has confirmed yet.
-CREATE TABLE outbox (
+-- What came out for publishers whose queue is in memory, and none has confirmed yet.
+CREATE TABLE IF NOT EXISTS outbox (
     number INTEGER PRIMARY KEY, outlet TEXT NOT NULL, made REAL NOT NULL, samples BLOB NOT NULL
-);
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION}
+)
 """
-
-
-class Damaged(Exception):
-    """The file is no sound journal, or not of this version."""
 
 
 class State(NamedTuple):
@@ -91,74 +69,25 @@ class Output(NamedTuple):
     samples: bytes | None
 
 
-class StateFile:
-    """The open file.
+class Tables:
+    """The tables of one file.
 
     Args:
-        path: made if need be, with its directory.
-        wait: seconds that another process which holds it is waited for.
-
-    Raises:
-        Damaged: it is something else.
-        OSError: it cannot be made.
-        sqlite3.Error: it cannot be opened, or another process holds it.
+        db: in a transaction, for as long as this is used.
     """
 
-    def __init__(self, path: Path, wait: float = LOCK_SECONDS) -> None:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        # It holds what tenants called things: not for everybody's eyes.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        self._db = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=wait
-        )
-        try:
-            self._settle()
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
-    def _settle(self) -> None:
-        db = self._db
-        for pragma in (
-            # Held until it is closed: two processes must not both keep their state here.
-            "locking_mode = EXCLUSIVE",
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            f"journal_size_limit = {WAL_BYTES}",
-        ):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        with self.transaction():
-            (pages,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not pages:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-        found = (self._pragma("application_id"), self._pragma("user_version"))
-        if found[0] != APPLICATION:
-            raise Damaged("it is not a journal of this agent")
-        if found[1] != VERSION:
-            raise Damaged(f"it is of version {found[1]}, {VERSION} was expected")
+    def there(self) -> bool:
+        """Return whether a journal was kept in the file."""
+        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone()
+        return found is not None
 
-    def _pragma(self, name: str) -> int:
-        (value,) = self._db.execute(f"PRAGMA {name}").fetchone()
-        return int(value)
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Write all that the block writes, or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        """Close it; what the log holds goes into the file."""
-        with contextlib.suppress(sqlite3.Error):
-            self._db.close()
+    def make(self) -> None:
+        """Make those that there are not."""
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -216,7 +145,7 @@ class StateFile:
         # As it will be read: SQLite makes a float of a whole number in this column.
         place = (row.seq, row.step, None if row.now is None else float(row.now))
         self._db.execute(
-            "INSERT INTO journal VALUES (?, ?, ?, ?)", (*place, _sealed(row.samples, *place))
+            "INSERT INTO journal VALUES (?, ?, ?, ?)", (*place, seal(row.samples, *place))
         )
 
     def tell(self, steps: Iterable[tuple[str, str, float | None]], wall: float) -> None:
@@ -224,14 +153,14 @@ class StateFile:
         self._db.executemany(
             "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT (step)"
             " DO UPDATE SET now = excluded.now, seen = excluded.seen",
-            [(step, name, _sealed(_packed(now), step), wall) for step, name, now in steps],
+            [(step, name, seal(_packed(now), step), wall) for step, name, now in steps],
         )
 
     def keep(self, step: str, upto: int, now: float | None, dump: bytes) -> None:
         """Put a new dump in the place of the one before."""
         self._db.execute(
             "INSERT OR REPLACE INTO dump VALUES (?, ?, ?)",
-            (step, upto, _sealed(_packed(now) + dump, step, upto)),
+            (step, upto, seal(_packed(now) + dump, step, upto)),
         )
 
     def forget_dump(self, step: str) -> None:
@@ -279,7 +208,7 @@ class StateFile:
         """Add what waits for a publisher."""
         self._db.execute(
             "INSERT INTO outbox VALUES (?, ?, ?, ?)",
-            (number, outlet, made, _sealed(samples, number, outlet)),
+            (number, outlet, made, seal(samples, number, outlet)),
         )
 
     def readdress(self, before: str, after: str) -> None:
@@ -288,7 +217,7 @@ class StateFile:
             if outlet == before and samples is not None:
                 self._db.execute(
                     "UPDATE outbox SET outlet = ?, samples = ? WHERE number = ?",
-                    (after, _sealed(samples, number, after), number),
+                    (after, seal(samples, number, after), number),
                 )
 
     def take_out(self, numbers: Iterable[int]) -> None:
@@ -296,13 +225,6 @@ class StateFile:
         self._db.executemany(
             "DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers]
         )
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether the file itself is broken."""
-    # The low byte is the primary code; the module's own errors have none.
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _packed(moment: float | None) -> bytes:
@@ -314,23 +236,9 @@ def _moment(data: bytes) -> float | None:
     return None if math.isnan(moment) else moment
 
 
-def _sealed(data: bytes, *place: object) -> bytes:
-    """Put a checksum before the bytes: SQLite notices no damage inside of its rows.
-
-    Args:
-        data: the bytes.
-        place: what else of the row must be what it was.
-    """
-    return _checksum(data, place) + data
-
-
 def _opened(sealed: object, *place: object) -> bytes | None:
     """Return the bytes after the checksum, None if they are not what was sealed in this place."""
-    if not isinstance(sealed, bytes):
+    try:
+        return bytes(unseal(sealed, *place))
+    except DamagedRow:
         return None
-    data = sealed[4:]
-    return data if _checksum(data, place) == sealed[:4] else None
-
-
-def _checksum(data: bytes, place: tuple[object, ...]) -> bytes:
-    return zlib.crc32(repr(place).encode(), zlib.crc32(data)).to_bytes(4, "big")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the publishers of a pipeline file need of the agent's own options."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ceilo_agent import options, plugins
+from ceilo_agent.definition.nodes import one_line
+from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.plugins import Context
+
+_NO_FILE = "no file of the agent's options was read: --config-file names one"
+
+
+class Unmet(NamedTuple):
+    """What the options do not have.
+
+    Attributes:
+        faults: that the agent refuses to start with.
+        warnings: likewise, if it has no other options than those that were seen here.
+    """
+
+    faults: list[Fault]
+    warnings: list[Fault]
+
+
+def unmet(file: PipelineFile, conf: Any) -> Unmet:
+    """Return what the publishers of a file miss in the options, at their places in the file."""
+    context = Context(options.host(conf), options.values(conf))
+    found: list[Fault] = []
+    for each in {each.name: each for sink in file.sinks for each in sink.publishers}.values():
+        # A publisher may be written without our base class.
+        check = getattr(plugins.load(plugins.PUBLISHER, each.scheme), "check_options", None)
+        try:
+            if check is not None:
+                check(each.url, each.options, context)
+        except ConfigError as error:
+            for fault in error.faults:
+                where = "" if "://" in fault.file else f"{fault.file}: "
+                said = one_line(f"the publisher '{each.scheme}': {where}{fault.what}")
+                found.append(Fault(str(file.path), *each.position, said, fault.hint))
+    if conf.config_file or conf.default_config_files:
+        return Unmet(found, [])
+    return Unmet(
+        [], [each._replace(hint="; ".join(filter(None, (each.hint, _NO_FILE)))) for each in found]
+    )

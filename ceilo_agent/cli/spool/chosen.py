@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which logs and which publishers a command is about."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from ceilo_agent import options, plugins
+from ceilo_agent.definition.in_force import load_both
+from ceilo_agent.delivery.spool import Place, Reader, Unreadable, places
+from ceilo_agent.errors import CeiloAgentError, ConfigError, nearest
+from ceilo_agent.publishers.rendering import printable
+
+WORKERS: Final = {"polling": 1}
+"""How many logs each agent writes; a directory beyond is one that no agent goes on with."""
+
+spool_option = click.option(
+    "--spool-dir", metavar="PATH", help="The directory, instead of [delivery] spool_dir."
+)
+
+
+class Spool(NamedTuple):
+    """The logs below a directory, and the publishers that a pipeline file has for them.
+
+    Attributes:
+        directory: that was looked at.
+        places: every log, by name.
+        durable: names of the publishers in force whose samples wait on disk; None where the
+            pipeline file has faults.
+    """
+
+    directory: Path
+    places: Sequence[Place]
+    durable: Collection[str] | None
+
+    @property
+    def nothing(self) -> str:
+        """Say that there is no log."""
+        return f"there is no log below {self.directory}: nothing waits on disk"
+
+
+def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
+    """Find the logs of a directory, without one of that of the configuration.
+
+    Raises:
+        ConfigError: the options have faults.
+        Unreadable: the directory may not be looked at.
+    """
+    conf = options.parse(config_files or ())
+    where = Path(directory) if directory else options.spool_path(conf)
+    return Spool(where, places(where), _durable(conf))
+
+
+def _durable(conf: Any) -> Collection[str] | None:
+    try:
+        file = load_both(conf).pipeline
+    except ConfigError:
+        return None
+    return {
+        publisher.name
+        for sink in file.sinks
+        for publisher in sink.publishers
+        if plugins.Promise.DURABLE
+        in getattr(plugins.load(plugins.PUBLISHER, publisher.scheme), "promises", ())
+    }
+
+
+@contextlib.contextmanager
+def readers(found: Spool) -> Iterator[list[Reader]]:
+    """Open every log; of one that cannot be read the reason is told, and the others are read.
+
+    Raises:
+        Unreadable: none can be read.
+    """
+    with contextlib.ExitStack() as stack:
+        opened, faults = [], []
+        for place in found.places:
+            if not place.file.exists():  # only what was set aside is left
+                continue
+            try:
+                opened.append(stack.enter_context(Reader(place)))
+            except Unreadable as error:
+                faults.append(error)
+        if faults and not opened:
+            raise faults[0]
+        for fault in faults:
+            click.echo(f"ceilo-agent: {fault}", err=True)
+        yield opened
+
+
+def known(found: Spool, opened: Sequence[Reader]) -> list[str]:
+    """Return the names of all publishers, of the logs and of the pipeline file, sorted."""
+    logged = {standing.publisher for reader in opened for standing in reader.standings()}
+    return sorted(logged | set(found.durable or ()))
+
+
+def check_name(name: str, valid: Sequence[str], found: Spool) -> None:
+    """Refuse a name that no publisher has.
+
+    Raises:
+        CeiloAgentError: it says which is the nearest.
+    """
+    if name in valid:
+        return
+    near = nearest(name, valid)
+    hint = near or (f"there are {', '.join(map(printable, valid))}" if valid else found.nothing)
+    raise CeiloAgentError(f"no publisher '{printable(name)}' ({hint})")
+
+
+def served_by(place: Place, publisher: str, found: Spool) -> str:
+    """Say who delivers what waits."""
+    holder = place.holder()
+    agent = f"process {holder}" if holder is not None else "no agent runs"
+    if is_orphan(publisher, found):
+        return f"orphan: not in the pipeline file ({agent})"
+    if holder is None and is_left_over(place):
+        return "the next start: its worker is gone"
+    return agent
+
+
+def is_orphan(publisher: str, found: Spool) -> bool | None:
+    """Return whether no publisher of the pipeline file has this name; None if that is not known."""
+    return None if found.durable is None else publisher not in found.durable
+
+
+def is_left_over(place: Place) -> bool:
+    """Return whether no agent writes a log of this name any more."""
+    agent, worker = place.directory.parent.name, place.directory.name
+    return place.is_taken_over or not worker.isdecimal() or int(worker) >= WORKERS.get(agent, 0)

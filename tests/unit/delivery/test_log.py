@@ -1,0 +1,544 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The durable log: what goes in comes out, in order, over ends of the process of every kind."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ceilo_agent.delivery import access, logfile, shelf
+from ceilo_agent.delivery import log as log_module
+from ceilo_agent.delivery.log import Limits, Log, Offer
+from ceilo_agent.errors import ConfigError
+from ceilo_agent.sample import Sample
+from tests.unit.delivery.logs import METER, RESOURCE, Disk, Process, numbers, samples
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spool" / "polling" / "0"
+
+
+# -- in and out ----------------------------------------------------------------------------------
+
+
+def test_what_is_offered_comes_out_in_order(path):
+    process = Process(path)
+    process.offer(range(3))
+    process.offer(range(3, 10))
+    assert process.deliver(most=4) == [0, 1, 2, 3]
+    assert process.deliver(most=4) == [4, 5, 6, 7]
+    assert process.deliver(most=4) == [8, 9]
+    assert process.queue().take(4) is None
+    assert process.counted() == (10, 10, 0, 0, 0)
+
+
+def test_what_is_not_done_is_taken_again(path):
+    process = Process(path)
+    process.offer(range(5))
+    assert numbers(process.queue().take(3).samples) == [0, 1, 2]
+    assert numbers(process.queue().take(2).samples) == [0, 1]
+    assert process.counted() == (5, 0, 5, 0, 0)
+
+
+def test_nothing_but_the_lock_is_made_before_there_is_something_to_keep(path):
+    process = Process(path)
+    process.log.tick()
+    assert not process.log.exists
+    process.log.offer([])
+    process.log.close()
+    assert [file.name for file in path.iterdir()] == ["lock"]
+
+
+def test_each_publisher_has_its_own_place(path):
+    process = Process(path, ["a", "b"])
+    process.offer(range(4), "a", "b")
+    process.offer(range(4, 6), "b")
+    assert process.drain("a") == [0, 1, 2, 3]
+    assert process.deliver("b", 1) == [0]
+    process.offer(range(6, 8), "a", "b")
+    assert process.drain("b") == [1, 2, 3, 4, 5, 6, 7]
+    assert process.drain("a") == [6, 7]
+    assert process.rows() == [], "a row is deleted when everybody is past it"
+
+
+def test_a_queue_of_a_name_that_is_not_enrolled_is_a_key_error(path):
+    process = Process(path)
+    with pytest.raises(KeyError):
+        process.queue("b")
+    with pytest.raises(KeyError):
+        process.offer([1], "b")
+
+
+def test_who_listens_is_told(path):
+    process = Process(path, ["a", "b"])
+    told = []
+    process.queue("a").listen(lambda: told.append("a"))
+    process.queue("b").listen(lambda: told.append("b"))
+    process.offer([1], "a")
+    assert told == ["a"]
+    process.queue("a").close()
+    process.offer([2], "a", "b")
+    assert told == ["a", "b"]
+    assert process.queue("a").waiting == 2, "what waits stays"
+
+
+def test_what_no_bytes_hold_is_counted_and_costs_only_itself(path, caplog):
+    process = Process(path)
+    odd = Sample(METER, RESOURCE, 0.0, "no number")
+    process.log.offer([Offer(["a"], [*samples([1]), odd, *samples([2])])])
+    assert process.drain() == [1, 2]
+    assert process.counted() == (3, 2, 0, 0, 1)
+    assert "1 samples dropped" in caplog.text
+
+
+# -- behind --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let memory keep 10 samples, in rows of 4."""
+    monkeypatch.setattr(shelf, "TAIL_SAMPLES", 10)
+    monkeypatch.setattr(log_module, "ROW_SAMPLES", 4)
+
+
+def test_who_does_not_keep_up_reads_from_the_file(path, small):
+    process = Process(path, ["slow", "fast"])
+    got = []
+    for turn in range(20):
+        process.offer(range(turn * 5, turn * 5 + 5), "slow", "fast")
+        got += process.drain("fast")
+    assert got == list(range(100))
+    tail = process.log._shelf._tail
+    assert sum(entry.count for entry in tail if entry.samples is not None) <= 10
+    assert process.drain("slow", most=7) == list(range(100))
+    process.offer([100], "slow", "fast")
+    assert process.drain("slow") == [100], "it keeps up again"
+    assert not process.log._shelf.cursors["slow"].far
+
+
+def test_a_dead_publisher_costs_the_others_no_look_at_its_rows(path, small):
+    process = Process(path, ["dead", "alive"])
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps += 1
+
+    for turn in range(500):
+        process.offer([turn], "dead")
+    process.offer(range(20), "alive")
+    db = process.log._access.file.db
+    db.set_progress_handler(count, 10)
+    assert process.drain("alive") == list(range(20))
+    assert steps < 300, "instructions of SQLite, by tens"
+
+
+# -- over a restart ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["killed", "stopped"])
+def test_what_waits_outlives_the_process(path, tmp_path, way):
+    process = Process(path, ["a", "b"])
+    process.offer(range(10), "a", "b")
+    process.offer(range(10, 20), "b")
+    assert process.deliver("b", most=13, refused=[4]) == [*range(4), *range(5, 13)]
+    names = {"names": ["a", "b"]}
+    process = process.killed(tmp_path, **names) if way == "killed" else process.stopped(**names)
+    assert process.counted("a") == (10, 0, 10, 0, 0)
+    assert process.counted("b")[0::3] == (20, 1)
+    got = process.drain("b")
+    # The last that were done may come again after it was killed.
+    assert got == list(range(13, 20)) or (way == "killed" and got[-7:] == list(range(13, 20)))
+    assert process.drain("a") == list(range(10))
+
+
+def test_a_cursor_within_a_row_stays_there(path):
+    process = Process(path)
+    process.offer(range(100))
+    for most in (7, 30, 1):
+        process.deliver(most=most)
+        process = process.stopped()
+    assert process.drain() == list(range(38, 100))
+
+
+def test_an_orphan_waits_for_its_return(path):
+    process = Process(path, ["a", "b"])
+    process.offer(range(5), "a", "b")
+    process = process.stopped(names=["a"])
+    assert process.drain() == list(range(5))
+    process.offer(range(5, 9))
+    assert process.counted("b") == (5, 0, 5, 0, 0)
+    process = process.stopped(names=["a", "b"])
+    assert process.drain("b") == list(range(5))
+
+
+def test_a_renamed_publisher_takes_over(path):
+    process = Process(path)
+    process.offer(range(5))
+    queue = process.queue()
+    process.log.enroll(["new"], {"a": "new"})
+    assert queue.name == "new"
+    process.offer([5], "new")
+    process = process.stopped(names=["new"])
+    assert process.drain("new") == list(range(6))
+    assert list(process.log.counters) == ["new"]
+
+
+def test_a_name_that_an_orphan_had_is_not_mixed_up_with_it(path):
+    process = Process(path, ["a", "b"])
+    process.offer([1], "a")
+    process.offer([2], "b")
+    process = process.stopped(names=["a"])
+    process.log.enroll(["b"], {"a": "b"})
+    assert process.drain("b") == [1]
+    assert process.counted("b (before)") == (1, 0, 1, 0, 0)
+    process = process.stopped(names=["b", "b (before)"])
+    assert process.drain("b (before)") == [2]
+
+
+def test_a_publisher_that_is_gone_and_has_nothing_is_forgotten(path):
+    process = Process(path, ["a", "b", "c"])
+    process.offer([1], "a", "b", "c")
+    process.drain("b")
+    process = process.stopped(names=["a"])
+    process.clock.now += 8 * 86400
+    process.log.limits = Limits(max_age=9e9)
+    process.log.tick()
+    assert list(process.log.counters) == ["a", "c"]
+    process.offer([2], "a")
+    process = process.stopped(names=["a"])
+    assert list(process.log.counters) == ["a", "c"]
+    assert process.drain() == [1, 2]
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_an_offer_is_synchronous_where_it_is_asked_for(path, fsync):
+    process = Process(path, fsync=fsync)
+    modes = []
+    file = process.log._access.file
+    process.offer([1])
+    file.db.set_trace_callback(modes.append)
+    process.offer([2])
+    process.drain()
+    process.offer([3])
+    found = [each.rpartition(" ")[2] for each in modes if "synchronous" in each]
+    assert found == (["NORMAL", "FULL"] if fsync else [])
+
+
+def test_a_second_process_is_refused(path):
+    Process(path)
+    with pytest.raises(ConfigError, match=rf"process {os.getpid()} delivers from this directory"):
+        Log(path).open()
+    code = (
+        "import sys; from pathlib import Path; from ceilo_agent.delivery.log import Log\n"
+        "Log(Path(sys.argv[1])).open()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
+    )
+    assert f"process {os.getpid()} delivers from this directory" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "parent"])
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path, kind):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    place = blocker if kind == "file" else blocker / "polling" / "0"
+    with pytest.raises(ConfigError, match=r"cannot be used: (Not a directory|File exists)"):
+        Log(place).open()
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+def test_what_is_set_aside_can_be_replayed(path):
+    process = Process(path)
+    process.offer(range(6))
+    assert process.deliver(refused=[1, 3]) == [0, 2, 4, 5]
+    assert process.counted() == (6, 4, 0, 2, 0)
+    process.offer([6, 7])
+    process.log.tick()
+    process.mark()
+    process.log.tick()
+    process.offer([8])
+    queue = process.queue()
+    first = queue.take(100)
+    assert (numbers(first.samples), first.again) == ([6, 7], False)
+    queue.done(first, 2, ())
+    again = queue.take(100)
+    assert (numbers(again.samples), again.again) == ([1, 3], True)
+    queue.done(again, 1, [(again.samples[1], "too old")])
+    assert process.counted() == (9, 7, 1, 1, 0)
+    ((*_, reason, count, _, replay),) = process.rows("aside")
+    assert (reason, count, replay) == ("too old", 1, 0)
+    assert process.drain() == [8]
+
+
+def test_a_replay_that_was_asked_for_while_nobody_was_there(path):
+    process = Process(path)
+    process.offer(range(3))
+    process.deliver(refused=[1])
+    process.log.close()
+    process.mark()
+    process = Process(path, clock=process.clock)
+    process.log.tick()
+    assert process.drain() == [1]
+    assert process.counted() == (3, 3, 0, 0, 0)
+
+
+def test_many_replays_are_taken_back_in_order(path):
+    process = Process(path)
+    process.offer(range(300))
+    for _ in range(300):
+        process.deliver(most=1, refused=range(300))
+    process.mark()
+    process.log.tick()
+    assert process.counted() == (300, 0, 300, 0, 0)
+    assert process.drain(most=50) == list(range(300))
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+def test_too_many_samples_drop_the_oldest(path, small):
+    process = Process(path, ["a", "b"], limits=Limits(max_samples=25))
+    for turn in range(10):
+        process.offer(range(turn * 7, turn * 7 + 7), "a", "b")
+        process.drain("b")
+    assert process.counted("a") == (70, 0, 25, 0, 45)
+    assert process.counted("b") == (70, 70, 0, 0, 0)
+    assert process.drain("a") == list(range(45, 70))
+
+
+def test_what_is_too_old_is_dropped(path, caplog):
+    process = Process(path, limits=Limits(max_age=100))
+    process.offer(range(3))
+    process.clock.now += 60
+    process.offer(range(3, 5))
+    process.clock.now += 50
+    process.log.tick()
+    assert process.counted() == (5, 0, 2, 0, 3)
+    assert "publisher a: a bound is reached, 3 of its oldest samples dropped" in caplog.text
+    assert process.drain() == [3, 4]
+
+
+def test_a_clock_that_was_put_back_drops_nothing(path):
+    process = Process(path, limits=Limits(max_age=100))
+    process.offer(range(3))
+    process.clock.now -= 1000
+    process.offer(range(3, 5))
+    process = process.stopped()
+    process.log.tick()
+    assert process.drain() == [0, 1, 2, 3, 4]
+
+
+def test_too_many_bytes_drop_the_oldest_and_the_file_stays_below(path, monkeypatch):
+    limit = 1 << 20
+    process = Process(path, ["a", "b"], limits=Limits(max_bytes=limit))
+    resources = [f"{n:x}" * 9 for n in range(3000)]
+    batch = [
+        Sample(METER, type(RESOURCE)(name, None, None, "host", {}), n * 1.1, hash(name) / 7)
+        for n, name in enumerate(resources)
+    ]
+    for _ in range(60):
+        process.log.offer([Offer(["a"], batch)])
+        process.deliver("a", 100)
+    offered, _, waiting, _, dropped = process.counted()
+    assert offered == 180_000
+    assert dropped > 100_000
+    assert waiting > 3000
+    assert path.joinpath("log.db").stat().st_size < 1.1 * limit
+    got = process.drain()
+    assert len(got) == waiting
+    assert process.counted()[2:4] == (0, 0)
+
+
+def test_what_was_set_aside_is_bounded_too(path):
+    process = Process(path, limits=Limits(max_bytes=20_000))
+    for turn in range(200):
+        process.offer(range(turn * 5, turn * 5 + 5))
+        process.clock.now += 1
+        process.deliver(refused=range(2000))
+    offered, delivered, waiting, aside, dropped = process.counted()
+    assert (offered, delivered, waiting) == (1000, 0, 0)
+    assert 0 < aside < 1000
+    assert dropped == 1000 - aside
+    assert sum(row[4] for row in process.rows("aside")) == aside
+    assert process.rows("aside")[-1][0] == 200, "the newest is kept"
+
+
+def test_what_is_dropped_while_it_is_delivered_counts_as_delivered(path, small):
+    process = Process(path, limits=Limits(max_samples=10))
+    process.offer(range(10))
+    queue = process.queue()
+    taken = queue.take(8)
+    process.offer(range(10, 15))
+    assert process.counted() == (15, 0, 10, 0, 5)
+    queue.done(taken, 8, ())
+    assert process.counted() == (15, 8, 7, 0, 0)
+    assert process.drain() == list(range(8, 15))
+
+
+def test_a_file_from_which_much_is_gone_is_made_smaller(path, monkeypatch):
+    monkeypatch.setattr(logfile, "SPARE_BYTES", 1 << 20)
+    process = Process(path)
+    batch = [Sample(METER, RESOURCE, n * 1.1, (n * 7919 % 100_003) / 7) for n in range(5000)]
+    while not process.path.exists() or process.path.stat().st_size < 1.2 * logfile.SPARE_BYTES:
+        process.log.offer([Offer(["a"], batch)])
+    process.drain(most=5000)
+    process.clock.now += 10
+    process.log.tick()
+    assert process.path.stat().st_size < 100_000
+    process.offer([1])
+    assert process.drain() == [1]
+    assert process.log.damaged == 0
+
+
+# -- a full disk ---------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_held_out_in_memory(path, caplog, small):
+    caplog.set_level("INFO")
+    process = Process(path, ["a", "b"])
+    process.offer(range(5), "a", "b")
+    disk = Disk(process)
+    disk.full = True
+    for turn in range(1, 6):
+        process.offer(range(turn * 5, turn * 5 + 5), "a", "b")
+        process.clock.now += access.RETRY_SECONDS
+    assert caplog.text.count("kept in memory for now: database or disk is full") == 1
+    assert process.drain("b", most=4) == list(range(30))
+    assert process.deliver("a", most=7, refused=[6]) == [0, 1, 2, 3, 4, 5]
+    disk.full = False
+    process.clock.now += access.RETRY_SECONDS
+    process.log.tick()
+    assert "is written again" in caplog.text
+    process = process.stopped(names=["a", "b"])
+    assert process.drain("a") == list(range(7, 30))
+    assert process.counted("a") == (30, 29, 0, 1, 0)
+    assert process.counted("b") == (30, 30, 0, 0, 0)
+
+
+@pytest.mark.parametrize("left", range(45))
+@pytest.mark.parametrize("limit", [0, 40])
+def test_a_disk_that_is_full_at_any_statement_costs_nothing(path, small, left, limit):
+    process = Process(path, ["a", "b"], limits=Limits(max_samples=limit))
+    process.offer(range(20), "a", "b")
+    process.deliver("b", 9, refused=[2, 5])
+    disk = Disk(process)
+    disk.left = left
+    process.mark()
+    process.log.tick()
+    process.offer(range(20, 31), "a", "b")
+    process.offer(range(31, 40), "b")
+    got = process.deliver("b", 15, refused=[10])
+    process.deliver("a", 3)
+    process.clock.now += access.RETRY_SECONDS
+    process.log.tick()
+    process = process.stopped(names=["a", "b"])
+    assert process.drain("a") == list(range(3, 31))
+    got += process.drain("b")
+    again = [got.index(2), got.index(5)]
+    assert again == sorted(again)
+    assert sorted(got) == [2, 5, 9, *range(11, 40)], "set aside again is 10"
+    assert process.counted("a") == (31, 31, 0, 0, 0)
+    assert process.counted("b") == (40, 39, 0, 1, 0)
+
+
+def test_what_only_memory_held_when_it_was_killed_is_counted(path, tmp_path, caplog):
+    process = Process(path, ["a", "b"])
+    process.offer(range(5), "a", "b")
+    Disk(process).full = True
+    process.offer(range(5, 9), "a", "b")
+    process.clock.now += access.RETRY_SECONDS
+    assert process.drain("b") == list(range(9))
+    process = process.killed(tmp_path, names=["a", "b"])
+    assert process.counted("a") == (9, 0, 5, 0, 4)
+    assert process.counted("b") == (9, 9, 0, 0, 0)
+    assert "4 samples for publisher a are lost" in caplog.text
+    assert process.drain("a") == list(range(5))
+
+
+def test_what_cannot_be_written_at_the_end_is_counted_once(path):
+    process = Process(path)
+    process.offer(range(5))
+    Disk(process).full = True
+    process.offer(range(5, 9))
+    assert process.log.close() == 4
+    assert process.counted() == (9, 0, 5, 0, 4)
+    process = Process(path, clock=process.clock)
+    assert process.counted() == (9, 0, 5, 0, 4)
+
+
+def test_what_memory_holds_is_bounded(path, monkeypatch):
+    monkeypatch.setattr(shelf, "HELD_BYTES", 2000)
+    process = Process(path)
+    process.offer(range(3))
+    Disk(process).full = True
+    for turn in range(100):
+        process.offer(range(turn, turn + 1))
+    offered, _, waiting, _, dropped = process.counted()
+    assert offered == 103
+    assert 5 < waiting < 40
+    assert waiting + dropped == 103
+    got = process.drain()
+    assert got == [0, 1, 2, *range(100 - waiting + 3, 100)], "the file's, and the newest"
+
+
+# -- threads -------------------------------------------------------------------------------------
+
+
+def test_many_threads_lose_and_double_nothing(path, small):
+    names = ["a", "b", "c"]
+    process = Process(path, names)
+    process.log = log = Log(path.parent / "1", Limits())
+    log.open(2)
+    log.enroll(names)
+    got = {name: [] for name in names}
+    fed = threading.Event()
+
+    def feed(first):
+        for turn in range(200):
+            log.offer([Offer(names, samples([first * 1000 + turn]))])
+
+    def take(name):
+        queue = log.queue(name)
+        while (taken := queue.take(9)) is not None or not fed.is_set():
+            if taken is not None:
+                got[name] += numbers(taken.samples)
+                queue.done(taken, len(taken.samples), ())
+
+    feeders = [threading.Thread(target=feed, args=(n,)) for n in range(3)]
+    takers = [threading.Thread(target=take, args=(name,)) for name in names]
+    for thread in (*feeders, *takers):
+        thread.start()
+    for thread in feeders:
+        thread.join()
+    fed.set()
+    for thread in takers:
+        thread.join()
+    for name in names:
+        assert sorted(got[name]) == sorted(n * 1000 + turn for n in range(3) for turn in range(200))
+        for n in range(3):
+            mine = [each for each in got[name] if each // 1000 == n]
+            assert mine == sorted(mine)
+    log.close()
+
+
+def test_after_the_end_nothing_is_taken_or_kept(path):
+    process = Process(path)
+    process.offer(range(5))
+    queue = process.queue()
+    taken = queue.take(2)
+    process.log.close()
+    queue.done(taken, 2, ())
+    assert queue.take(5) is None
+    process.log.tick()
+    process.offer([5])
+    assert process.counted()[4] == 1
+    assert not (path / "log.db-wal").exists()
+    process = Process(path, clock=process.clock)
+    assert process.drain() == [0, 1, 2, 3, 4], "that it was delivered could not be noted"
