@@ -80,6 +80,7 @@ class Daemon:
         # set() may not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = False
+        self._crashed: set[type[Exception]] = set()
         self._hangup_ends = hangup_ends
         signal.signal(signal.SIGHUP, self._on_signal)
         self._listen = listen
@@ -152,11 +153,20 @@ class Daemon:
                 self.reload()
             if self._stopping:
                 break
-            self.pipeline.tick(time.time())
+            self._tick()
             if beat is not None:
                 beat()
             if end is not None and time.monotonic() >= end:
                 break
+
+    def _tick(self) -> None:
+        """Let the pipeline do what time brings: a mistake in it must not end the agent."""
+        try:
+            self.pipeline.tick(time.time())
+        except Exception as error:
+            if type(error) not in self._crashed:
+                self._crashed.add(type(error))
+                LOG.exception("the pipeline's rounds failed, they go on")
 
     def reload(self) -> bool:
         """Go on with what the configuration says now, if there is no mistake in it.

@@ -53,7 +53,9 @@ def known(rows: Rows | None, ledger: State | None, wrecks: Sequence[Path]) -> St
             before is None or record.turn >= before.turn
         ):
             records[record.id] = record
-    seqs = [mine.seq, other.seq, *(record.seq - 1 for record in records.values())]
+    # Of row `seq` a part may be done: a new row must not have its number.
+    seqs = [mine.seq, other.seq, *(record.seq for record in records.values() if record.done)]
+    seqs += [record.seq - 1 for record in records.values()]
     return State(max(seqs), list(records.values()), other.audiences | mine.audiences)
 
 

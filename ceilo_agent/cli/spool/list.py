@@ -36,8 +36,7 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 @spool_option
 @click.pass_obj
 def command(config_files: tuple[str, ...], output: str, spool_dir: str | None) -> None:
-    """List what waits on disk for each publisher, since when, who delivers it, and what
-    keeps them from it.
+    """List what waits on disk: for whom, since when, who delivers it and why it does not go.
 
     Counters are of the time since the publisher was first seen: offered = delivered + waiting +
     set aside + dropped.

@@ -112,6 +112,19 @@ def test_list_tells_what_waits_for_whom_and_since_when(filled: Spool) -> None:
     assert "2026-01-01T00:00:10" in rows[1]
 
 
+def test_list_tells_why_samples_wait(spool: Spool) -> None:
+    log = Written(spool.zero)
+    store = log.publisher("store")
+    log.offer([store], [sample(1)], START)
+    log.db.execute("UPDATE publisher SET fault = ?", ("Connection\x1b refused",))
+    (found,) = spool.json("list")
+    shown = spool.run("list").stdout
+    log.close()
+    assert found["fault"] == "Connection\x1b refused"
+    assert "refused" in shown
+    assert "\x1b" not in shown
+
+
 def test_a_cursor_behind_the_last_row_waits_for_nothing(spool: Spool) -> None:
     log = Written(spool.zero)
     store = log.publisher("store")
