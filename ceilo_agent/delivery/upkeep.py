@@ -147,8 +147,12 @@ class Upkeep:
         """
         shelf, access = self._shelf, self._access
         more: list[Cursor] = []
+        done = False
 
         def inside(rows: Rows) -> None:
+            nonlocal done
+            if shelf.unstored or shelf.asides:
+                return  # the file was found damaged just now: what it had goes first
             shelf.give_ids()
             intake = Intake(shelf, rows)
             with access.file.transaction(accepts=True):
@@ -156,7 +160,8 @@ class Upkeep:
                 intake.finish()
             more.extend(intake.apply())
             self._storing.bytes += intake.bytes
+            done = True
 
         if shelf.unstored or shelf.asides:
             return None
-        return more if access.write(inside, create=True) else None
+        return more if access.write(inside, create=True) and done else None

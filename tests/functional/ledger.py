@@ -74,12 +74,17 @@ def key(document):
 
 def received(server):
     """Return what the other side read, in its order, whatever it answered."""
-    return _keys(server.requests)
+    return _keys(request for request in server.requests if _is_whole(request))
 
 
 def accepted(server):
     """Return what the other side said that it has, in its order."""
     return _keys(server.accepted)
+
+
+def _is_whole(request):
+    """Return whether a request was read to its end: a server may have stopped before."""
+    return len(request.body) == int(request.headers["Content-Length"])
 
 
 def _keys(requests):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -398,6 +399,7 @@ def test_a_connection_that_the_store_closed_meanwhile_is_no_fault(
     store.server.usual = faulty.closing(store.server.usual)
     for number in range(5):
         publisher.push([sample(number)])
+        time.sleep(0.2)  # the close must have arrived: what meets it half-way is tried again
     assert len(store.values("guest-1", "cpu")) == 5
 
 
