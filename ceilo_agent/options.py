@@ -320,13 +320,30 @@ def _wrong(conf: Any, group: str) -> Iterator[Fault]:
             place = re.search(r"detail='([^']*)'", told)
             file = place[1] if place else "options"
             line = _line_of(file, group, option.name)
-            what = f"[{group}] {option.name}: {reason or told}"
+            what = f"[{group}] {option.name}: {_expected(option, reason) or reason or told}"
             yield Fault(file, line, 1 if line else 0, what)
         except (cfg.Error, AttributeError):
             what = f"[{group}] {option.name}: '$' refers to an option that is not there"
             for file in conf.default_config_files or ():
                 if line := _line_of(file, group, option.name):
                     yield Fault(file, line, 1, what, "write $$ for a dollar sign")
+
+
+def _expected(option: Any, reason: str) -> str:
+    """Say what was expected where oslo.config repeats Python's words, or rounds; else empty."""
+    kinds = {
+        "invalid literal for int() with base 10: ": "a whole number",
+        "could not convert string to float: ": "a number",
+        "Unexpected boolean value ": "true or false",
+    }
+    for words, kind in kinds.items():
+        if reason.startswith(words):
+            return f"{kind} was expected, found {reason.removeprefix(words)}"
+    if reason.startswith("Should be greater"):
+        return f"at least {option.type.min} was expected"
+    if reason.startswith("Should be less"):
+        return f"at most {option.type.max} was expected"
+    return ""
 
 
 def unknown(conf: Any) -> list[Fault]:

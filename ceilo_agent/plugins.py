@@ -314,10 +314,13 @@ class OwnFiles(msgspec.Struct, frozen=True):
         digest: tells their content from another; a reload that finds another makes the publisher
             anew. Empty where there are none.
         warnings: what works in them but should not stay.
+        denied: files that this process may not read. An agent refuses to start, at the publisher's
+            place; `config check`, which another user may run, warns.
     """
 
     digest: str = ""
     warnings: tuple[Fault, ...] = ()
+    denied: tuple[Fault, ...] = ()
 
 
 class Publisher(ABC):

@@ -10,6 +10,7 @@ from ceilo_agent import options
 from ceilo_agent.definition.in_force import InForce, load_both
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.errors import ConfigError
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.agent import Selected
 
@@ -61,9 +62,18 @@ def read(conf: Any) -> Configuration:
     """Read and check the files that the options name.
 
     Raises:
-        ConfigError: every mistake in them.
+        ConfigError: every mistake in them, or files that publishers may not read.
     """
-    return Configuration(conf, load_both(conf))
+    files = load_both(conf)
+    denied = {
+        fault
+        for sink in files.pipeline.sinks
+        for publisher in sink.publishers
+        for fault in publisher.denied
+    }
+    if denied:
+        raise ConfigError(sorted(denied))
+    return Configuration(conf, files)
 
 
 def differences(before: InForce, after: InForce) -> str:

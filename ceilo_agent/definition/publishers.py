@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import msgspec
@@ -11,11 +11,13 @@ import msgspec
 from ceilo_agent import plugins
 from ceilo_agent.definition.installed import Installed
 from ceilo_agent.definition.naming import check_name
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, one_line, shown
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
-from ceilo_agent.errors import ConfigError
+from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.plugins import OwnFiles
+
+_DENIED: Final = "the user that the agent runs as must be allowed to"
 
 
 class PublisherUrl(SplitResult):
@@ -48,6 +50,7 @@ class PublisherDef(msgspec.Struct, frozen=True):
         options: the plugin's `Options`, from the query and the mapping.
         position: of the URL or the mapping.
         digest: of files that the options name, where the publisher reads any.
+        denied: those files that may not be read: faults for an agent, warnings for others.
     """
 
     name: str
@@ -56,6 +59,7 @@ class PublisherDef(msgspec.Struct, frozen=True):
     options: Any
     position: Position
     digest: str = ""
+    denied: tuple[Fault, ...] = ()
 
 
 class _Url(NamedTuple):
@@ -140,8 +144,28 @@ class Publishers:
         if files is None:
             return None
         identity = _identity(url, name)
-        made = PublisherDef(identity, url.scheme, url, options, settings.position, files.digest)
+        at = settings.position
+        made = PublisherDef(
+            identity, url.scheme, url, options, at, files.digest, self._denied(files, url, place)
+        )
         return self._only(made)
+
+    def _denied(self, files: OwnFiles, url: PublisherUrl, place: Position) -> tuple[Fault, ...]:
+        """Warn of files that may not be read here, at the publisher's place."""
+        found = tuple(
+            Fault(
+                self._reader.file,
+                *place,
+                one_line(f"the publisher '{url.scheme}': {each.file}: {each.what}"),
+                one_line(each.hint),
+            )
+            for each in files.denied
+        )
+        for fault in found:
+            hint = "; ".join(filter(None, (fault.hint, _DENIED)))
+            if fault._replace(hint=hint) not in self._reader.warnings:
+                self._reader.warn(place, fault.what, hint)
+        return found
 
     def _fits(self, url: PublisherUrl, place: Position) -> bool:
         """Ask the publisher whether its URL can work at all."""

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult
 
 import msgspec
 
-from ceilo_agent.plugins import Promise, Publisher
+from ceilo_agent.plugins import OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.rendering import json_documents
 from ceilo_agent.publishers.web import Web, WebOptions, check_url
 from ceilo_agent.sample import Sample, as_document
@@ -70,6 +70,11 @@ class Http(Publisher):
     def check(cls, url: SplitResult) -> None:
         """Look whether the URL names a host."""
         check_url(url, f"{url.scheme}://host:8080/path")
+
+    @classmethod
+    def read_files(cls, options: HttpOptions) -> OwnFiles:
+        """Look at the files of certificates and secrets."""
+        return options.read_files()
 
     def open(self) -> None:
         """Get ready; nothing is connected.

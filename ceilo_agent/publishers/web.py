@@ -22,7 +22,9 @@ from requests.auth import HTTPBasicAuth
 
 from ceilo_agent import __version__
 from ceilo_agent.errors import ConfigError, Fault, Misfit, Retryable
+from ceilo_agent.plugins import OwnFiles
 from ceilo_agent.publishers.line import Line, fault_on
+from ceilo_agent.publishers.named_files import NamedFiles
 from ceilo_agent.publishers.replies import fault_of
 from ceilo_agent.publishers.secret import Secret
 
@@ -98,6 +100,22 @@ class WebOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise Misfit("option 'proxy': http://host:port was expected", "proxy")
         if self.bearer_token is not None and self.username is not None:
             raise Misfit("there is a username and a bearer_token: one will do", "bearer_token")
+
+    def read_files(self) -> OwnFiles:
+        """Look at the files of certificates and secrets.
+
+        Raises:
+            ConfigError: some are not there, or hold something else.
+        """
+        files = NamedFiles()
+        if isinstance(self.verify_ssl, str):
+            files.authorities("verify_ssl", self.verify_ssl)
+        files.certificate("clientcert", self.clientcert, "clientkey", self.clientkey)
+        files.secret("password", self.password)
+        files.secret("bearer_token", self.bearer_token)
+        for name, secret in self.headers.items():
+            files.secret(f"headers.{name}", secret)
+        return files.own()
 
 
 class Reply(NamedTuple):

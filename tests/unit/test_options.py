@@ -30,10 +30,27 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
 def test_every_wrong_value_is_told_with_its_line(tmp_path):
     path = write(tmp_path, "[polling]\ninterval = often\n\n[store]\nmax_age = 5\nmax_bytes=x\n")
     assert faults(path) == [
-        f"{path}:2:1: [polling] interval: invalid literal for int() with base 10: 'often'",
-        f"{path}:5:1: [store] max_age: Should be greater than or equal to 60",
-        f"{path}:6:1: [store] max_bytes: invalid literal for int() with base 10: 'x'",
+        f"{path}:2:1: [polling] interval: a whole number was expected, found 'often'",
+        f"{path}:5:1: [store] max_age: at least 60 was expected",
+        f"{path}:6:1: [store] max_bytes: a whole number was expected, found 'x'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "words"),
+    [
+        ("delivery", "max_bytes = 1 GB", "a whole number was expected, found '1 GB'"),
+        ("delivery", "max_bytes = 1000", "at least 1048576 was expected"),
+        ("polling", "interval = 100000", "at most 86400 was expected"),
+        ("libvirt", "call_timeout = 2s", "a number was expected, found '2s'"),
+        ("libvirt", "call_timeout = 0", "at least 0.1 was expected"),
+        ("DEFAULT", "debug = maybe", "true or false was expected, found 'maybe'"),
+    ],
+)
+def test_what_was_expected_is_told_in_words_for_people(tmp_path, section, line, words):
+    path = write(tmp_path, f"[{section}]\n{line}\n")
+    name = line.partition(" ")[0]
+    assert faults(path) == [f"{path}:2:1: [{section}] {name}: {words}"]
 
 
 @pytest.mark.parametrize("text", ["no section\n", "[polling]\nno value\n"])

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ceilo_agent import options, plugins
+from ceilo_agent.cli.spool.whereabouts import check_named, logs
 from ceilo_agent.definition.in_force import load_both
-from ceilo_agent.delivery.spool import Place, Reader, Unreadable, places
+from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 from ceilo_agent.errors import CeiloAgentError, ConfigError, nearest
 from ceilo_agent.publishers.rendering import printable
 
@@ -32,11 +33,13 @@ class Spool(NamedTuple):
         places: every log, by name.
         durable: names of the publishers in force whose samples wait on disk; None where the
             pipeline file has faults.
+        others: names of the rest of them, which keep no log.
     """
 
     directory: Path
     places: Sequence[Place]
     durable: Collection[str] | None
+    others: Collection[str] = ()
 
     @property
     def nothing(self) -> str:
@@ -49,25 +52,28 @@ def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
 
     Raises:
         ConfigError: the options have faults.
-        Unreadable: the directory may not be looked at.
+        Unreadable: the directory may not be looked at, or the named one is none of logs.
     """
     conf = options.parse(config_files or ())
     where = Path(directory) if directory else options.spool_path(conf)
-    return Spool(where, places(where), _durable(conf))
+    found = logs(where)
+    if directory and not found:
+        check_named(where)
+    return Spool(where, found, *_publishers(conf))
 
 
-def _durable(conf: Any) -> Collection[str] | None:
+def _publishers(conf: Any) -> tuple[Collection[str] | None, Collection[str]]:
+    """Return the names of durable publishers in force and of the others."""
     try:
         file = load_both(conf).pipeline
     except ConfigError:
-        return None
-    return {
-        publisher.name
-        for sink in file.sinks
-        for publisher in sink.publishers
-        if plugins.Promise.DURABLE
-        in getattr(plugins.load(plugins.PUBLISHER, publisher.scheme), "promises", ())
-    }
+        return None, ()
+    durable: set[str] = set()
+    others: set[str] = set()
+    for publisher in (each for sink in file.sinks for each in sink.publishers):
+        promises = getattr(plugins.load(plugins.PUBLISHER, publisher.scheme), "promises", ())
+        (durable if plugins.Promise.DURABLE in promises else others).add(publisher.name)
+    return durable, others
 
 
 @contextlib.contextmanager
@@ -99,17 +105,27 @@ def known(found: Spool, opened: Sequence[Reader]) -> list[str]:
     return sorted(logged | set(found.durable or ()))
 
 
-def check_name(name: str, valid: Sequence[str], found: Spool) -> None:
-    """Refuse a name that no publisher has.
+def check_name(name: str, valid: Sequence[str], found: Spool) -> bool:
+    """Return whether a publisher has a log; refuse a name that none has.
 
     Raises:
         CeiloAgentError: it says which is the nearest.
     """
     if name in valid:
-        return
-    near = nearest(name, valid)
+        return True
+    if name in found.others:
+        return False
+    # One without a name in the file is called by scheme and host; who asks may know the scheme.
+    begun = [each for each in valid if each.startswith(f"{name}-")]
+    listed = " or ".join(f"'{printable(each)}'" for each in begun)
+    near = f"did you mean {listed}?" if begun else nearest(name, valid)
     hint = near or (f"there are {', '.join(map(printable, valid))}" if valid else found.nothing)
     raise CeiloAgentError(f"no publisher '{printable(name)}' ({hint})")
+
+
+def without_log(name: str) -> str:
+    """Say of a publisher of the pipeline file why there is nothing to look at."""
+    return f"nothing waits on disk for '{printable(name)}': it keeps no log"
 
 
 def served_by(place: Place, publisher: str, found: Spool) -> str:

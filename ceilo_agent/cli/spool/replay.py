@@ -16,6 +16,7 @@ from ceilo_agent.cli.spool.chosen import (
     readers,
     spool,
     spool_option,
+    without_log,
 )
 from ceilo_agent.delivery.spool import Place, Reader, mark
 from ceilo_agent.errors import CeiloAgentError
@@ -63,15 +64,18 @@ def command(
     They go behind what waits. What is too old for the other side by then is set aside again, with
     that reason.
     """
-    if everything == (publisher is not None):
+    if everything and publisher is not None:
+        raise click.UsageError("only one of PUBLISHER and --all may be given")
+    if not everything and publisher is None:
         raise click.UsageError("a PUBLISHER is needed, or --all")
     if everything and numbers:
         raise click.UsageError("--number goes with a PUBLISHER")
     found = spool(config_files, spool_dir)
     with readers(found) as opened:
         valid = known(found, opened)
-        if publisher is not None:
-            check_name(publisher, valid, found)
+        if publisher is not None and not check_name(publisher, valid, found):
+            click.echo(without_log(publisher))
+            return
         rows = list(_rows(opened, valid if publisher is None else [publisher]))
     if numbers:
         rows = _numbered(rows, numbers)

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 import click
 
-from ceilo_agent.cli.spool.chosen import check_name, known, readers, spool, spool_option
+from ceilo_agent.cli.spool.chosen import (
+    check_name,
+    known,
+    readers,
+    spool,
+    spool_option,
+    without_log,
+)
 from ceilo_agent.cli.tables import show
 from ceilo_agent.delivery.spool import Kept, Reader, Unreadable
 from ceilo_agent.publishers.rendering import json_lines, printable
@@ -59,8 +66,8 @@ def command(
     found = spool(config_files, spool_dir)
     with readers(found) as opened:
         valid = known(found, opened)
-        if publisher is not None:
-            check_name(publisher, valid, found)
+        if publisher is not None and not check_name(publisher, valid, found):
+            click.echo(without_log(publisher), err=output == "json")
         wanted = [publisher] if publisher is not None else valid
         shown = _samples(opened, wanted, aside, limit)
         if output == "json":
@@ -68,7 +75,8 @@ def command(
             return
         rows = list(shown)
         if not rows:
-            click.echo(_nothing(publisher, aside))
+            if publisher is None or publisher in valid:
+                click.echo(_nothing(publisher, aside))
             return
         _table(rows, aside)
         left = _total(opened, wanted, aside) - len(rows)

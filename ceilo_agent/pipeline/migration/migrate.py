@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from ceilo_agent.definition import document
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.pipeline import KEYS
 from ceilo_agent.errors import ConfigError, Fault
@@ -29,8 +31,12 @@ from ceilo_agent.pipeline.migration.sources import (
 _EVENTS: Final = "only samples go through our file: leave event_pipeline.yaml with Ceilometer"
 
 
+_SECTION: Final = re.compile(r"\[[\w:.-]+\]")
+"""How a file of options begins; a list of one text in YAML, which is no pipeline file either."""
+
+
 class Misplaced(ConfigError):
-    """A polling.yaml in the place of a pipeline.yaml, or the other way round."""
+    """A polling.yaml in the place of a pipeline.yaml, the other way round, or a file of options."""
 
 
 class Migrated(msgspec.Struct, frozen=True):
@@ -105,12 +111,30 @@ def _place(pipe: Draft, polls: Draft | None) -> None:
         raise Misplaced([Fault(polls.file, 0, 0, what, "'--polling' names the polling.yaml")])
 
 
+def _refuse_options(path: Path) -> None:
+    """Refuse a file of options, such as ceilometer.conf.
+
+    Raises:
+        Misplaced: with what to do with it.
+    """
+    lines = [line.strip() for line in document.read(path).text.splitlines()]
+    first = next((line for line in lines if line and line[0] not in "#;"), "")
+    if not _SECTION.fullmatch(first):
+        return
+    hint = "name the pipeline.yaml; options stand in ceilo_agent.conf"
+    if "[service_credentials]" in lines:
+        hint = "name the pipeline.yaml; copy [service_credentials] into ceilo_agent.conf"
+    what = "that is no pipeline file: it has options in sections"
+    raise Misplaced([Fault(str(path), 0, 0, what, hint)])
+
+
 def _draft(path: Path) -> Draft:
     """Read a file.
 
     Raises:
         ConfigError: it is none that could be turned into ours.
     """
+    _refuse_options(path)
     draft = Draft(path)
     if not isinstance(draft.data, dict):
         what = "a mapping with sources and sinks was expected"

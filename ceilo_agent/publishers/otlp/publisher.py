@@ -35,7 +35,7 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ceilo_agent.errors import Permanent, Retryable
-from ceilo_agent.plugins import Promise, Publisher
+from ceilo_agent.plugins import OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.otlp.encoding import Partial, decode_answer, decode_status, encode
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.publishers.replies import SHOWN
@@ -82,6 +82,11 @@ class Otlp(Publisher):
     def check(cls, url: SplitResult) -> None:
         """Look whether the URL names a host."""
         check_url(url, "otlp://host:4318")
+
+    @classmethod
+    def read_files(cls, options: OtlpOptions) -> OwnFiles:
+        """Look at the files of certificates and secrets."""
+        return options.read_files()
 
     def open(self) -> None:
         """Get ready; nothing is connected.

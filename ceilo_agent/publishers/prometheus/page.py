@@ -39,7 +39,8 @@ from urllib.parse import SplitResult, unquote
 import msgspec
 
 from ceilo_agent.errors import ConfigError, Fault, Misfit, Permanent, Retryable
-from ceilo_agent.plugins import Context, Promise, Publisher
+from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
+from ceilo_agent.publishers.named_files import NamedFiles
 from ceilo_agent.publishers.prometheus.exposition import Exposition, render
 from ceilo_agent.publishers.prometheus.naming import PREFIX, Names
 from ceilo_agent.publishers.prometheus.series import Board
@@ -120,6 +121,7 @@ class Prometheus(Publisher):
     def __init__(self, url: SplitResult, options: PageOptions, context: Context) -> None:
         super().__init__(url, options, context)
         self._names = Names(options.prefix, adds=True)
+        self._path = url.path if url.path.strip("/") else PATH
         self._board = Board(self._names, options.expire, time.monotonic)
 
     @classmethod
@@ -137,12 +139,31 @@ class Prometheus(Publisher):
         if port == 0:
             raise ConfigError([Fault(where, 0, 0, "its port is none", f"write :{PORT}")])
 
+    @classmethod
+    def read_files(cls, options: PageOptions) -> OwnFiles:
+        """Look at the files of certificates and of the password."""
+        files = NamedFiles()
+        files.certificate("certfile", options.certfile, "keyfile", options.keyfile)
+        files.authorities("client_cafile", options.client_cafile)
+        files.secret("password", options.password)
+        return files.own()
+
     @property
     def address(self) -> tuple[str, int]:
         """The host and the port that it listens on."""
         assert self._server is not None
         host, port = self._server.server_address[:2]
         return str(host), int(port)
+
+    @property
+    def place(self) -> str:
+        """The URL that Prometheus scrapes; with this host's name where it listens everywhere."""
+        host, port = self.address
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+            host = self.context.host
+        shown = f"[{host}]" if ":" in host else host
+        scheme = "http" if self.options.certfile is None else "https"
+        return f"{scheme}://{shown}:{port}{self._path}"
 
     def open(self) -> None:
         """Listen.
@@ -154,7 +175,7 @@ class Prometheus(Publisher):
         self.close()
         server = self._listen(self._access(), self._certificate())
         self._server, self._thread = server, server.run()
-        LOG.info("publisher %s: Prometheus finds the metrics there", _shown(self.url))
+        LOG.info("publisher %s: Prometheus finds the metrics at %s", _shown(self.url), self.place)
 
     def push(self, samples: Sequence[Sample]) -> None:
         """Show the samples, all of them from one moment on.
@@ -206,11 +227,10 @@ class Prometheus(Publisher):
     def _listen(self, access: Access, certificate: Certificate | None) -> Server:
         host = self.url.hostname or HOST
         port = PORT if self.url.port is None else self.url.port
-        path = self.url.path if self.url.path.strip("/") else PATH
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             address = Address(found[0], found[4])
-            return Server(address, path, self._render, access, certificate)
+            return Server(address, self._path, self._render, access, certificate)
         except OSError as error:
             raise self._not_there(error, port) from error
 

@@ -29,7 +29,7 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ceilo_agent.errors import Misfit, Permanent, Retryable
-from ceilo_agent.plugins import Context, Promise, Publisher
+from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.prometheus.labels import OF_INFOS, RESERVED, Labels, clean
 from ceilo_agent.publishers.prometheus.naming import PREFIX, Family, Names
 from ceilo_agent.publishers.prometheus.wire import HEADERS, Write, encode
@@ -100,6 +100,11 @@ class RemoteWrite(Publisher):
     def check(cls, url: SplitResult) -> None:
         """Look whether the URL names a host."""
         check_url(url, EXAMPLE)
+
+    @classmethod
+    def read_files(cls, options: RemoteWriteOptions) -> OwnFiles:
+        """Look at the files of certificates and secrets."""
+        return options.read_files()
 
     def open(self) -> None:
         """Look whether the files that the options name are there.

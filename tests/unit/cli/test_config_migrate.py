@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from ceilo_agent.cli.main import main
 from ceilo_agent.errors import ConfigError
+from ceilo_agent.pipeline.migration.migrate import Misplaced, migrate
 
 OLD = """\
 sources:
@@ -241,3 +242,21 @@ def test_wrong_use_is_exit_code_2(tmp_path):
         )
         assert done.returncode == 2
         assert b"Traceback" not in done.stderr
+
+
+def test_a_file_of_options_is_told_with_what_to_do_with_it(tmp_path):
+    file = tmp_path / "ceilometer.conf"
+    for text, hint in (
+        ("# ours\n\n[DEFAULT]\ndebug = 1\n", "options stand in ceilo_agent.conf"),
+        (
+            "[DEFAULT]\n[service_credentials]\npassword = x\n",
+            "copy [service_credentials] into ceilo_agent.conf",
+        ),
+    ):
+        file.write_text(text)
+        with pytest.raises(Misplaced) as caught:
+            migrate(file)
+        assert str(caught.value) == (
+            f"{file}: that is no pipeline file: it has options in sections "
+            f"(name the pipeline.yaml; {hint})"
+        )

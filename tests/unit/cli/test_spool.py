@@ -202,6 +202,56 @@ def test_without_a_log_that_is_said(spool: Spool, command: str) -> None:
     assert not spool.directory.exists()
 
 
+def test_a_directory_that_is_not_there_is_told_with_the_nearest(
+    filled: Spool, tmp_path: Path
+) -> None:
+    for wrong, what in (
+        ("spol", "no such directory"),
+        (".", "no <agent>/<worker>/log.db below it"),
+        ("spool/polling", "no <agent>/<worker>/log.db below it"),
+        ("spool/polling/0", "no <agent>/<worker>/log.db below it"),
+    ):
+        named = tmp_path / wrong
+        for command in ("list", "check", "show"):
+            done = filled.run(command, "--spool-dir", str(named), status=2)
+            assert done.stderr == (
+                f"ceilo-agent: {named}: {what} (did you mean '{filled.directory}'?)\n"
+            )
+
+
+def test_a_directory_of_something_else_is_told(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "music" / "songs").mkdir(parents=True)
+    done = spool.run("list", "--spool-dir", str(tmp_path / "music"), status=2)
+    assert done.stderr == f"ceilo-agent: {tmp_path}/music: no <agent>/<worker>/log.db below it\n"
+
+
+def test_a_directory_where_nothing_waits_yet_is_none_of_something_else(
+    spool: Spool, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "new" / "polling" / "0").mkdir(parents=True)
+    (tmp_path / "new" / "polling" / "0" / "lock").touch()
+    for name in ("empty", "new"):
+        done = spool.run("list", "--spool-dir", str(tmp_path / name))
+        assert done.stdout == f"there is no log below {tmp_path / name}: nothing waits on disk\n"
+
+
+def test_a_publisher_that_keeps_no_log_is_known(filled: Spool) -> None:
+    words = "nothing waits on disk for 'console': it keeps no log\n"
+    assert filled.run("show", "console").stdout == words
+    assert filled.run("replay", "console").stdout == words
+    done = filled.run("show", "console", "--output", "json")
+    assert (done.stdout, done.stderr) == ("[]\n", words)
+
+
+def test_a_scheme_is_enough_to_be_asked_for_the_name(filled: Spool) -> None:
+    filled.publishers('"otlp://127.0.0.1:4318"')
+    done = filled.run("show", "otlp", status=2)
+    assert done.stderr == (
+        "ceilo-agent: no publisher 'otlp' (did you mean 'otlp-127.0.0.1:4318'?)\n"
+    )
+
+
 def test_without_a_log_json_is_an_empty_list(spool: Spool) -> None:
     assert spool.json("list") == []
     assert spool.json("show") == []
@@ -300,7 +350,7 @@ def test_a_number_of_several_logs_is_told_apart(filled: Spool) -> None:
         (("show", "stor"), "no publisher 'stor' (did you mean 'store'?)"),
         (("replay", "zzz"), "no publisher 'zzz' (there are other, store)"),
         (("replay",), "a PUBLISHER is needed, or --all"),
-        (("replay", "store", "--all"), "a PUBLISHER is needed, or --all"),
+        (("replay", "--all", "store"), "only one of PUBLISHER and --all may be given"),
         (("replay", "--all", "--number", "1"), "--number goes with a PUBLISHER"),
         (
             ("replay", "store", "--number", "7"),

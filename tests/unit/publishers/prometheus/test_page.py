@@ -390,6 +390,25 @@ def test_only_who_shows_a_certificate(tmp_path: Path) -> None:
     made.close()
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("prometheus://127.0.0.1:0", "http://127.0.0.1:{}/metrics"),
+        ("prometheus://127.0.0.1:0/own", "http://127.0.0.1:{}/own"),
+        ("prometheus://0.0.0.0:0", "http://here:{}/metrics"),
+    ],
+)
+def test_the_log_tells_the_address_to_scrape(
+    url: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    made = page(url)
+    made.open()
+    told = place.format(made.address[1])
+    made.close()
+    assert f"Prometheus finds the metrics at {told}" in caplog.text
+
+
 def test_files_of_tls_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a file of TLS cannot be read: .*/none"):
         page(certfile=str(tmp_path / "none")).open()
