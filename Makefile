@@ -44,6 +44,7 @@ lint: .venv/tests-installed
 
 bench: .venv/tests-installed
 	@tools/packages.sh guests services
+	-@tools/packages.sh bench
 	$(BIN)/python -m bench.sample_build
 	$(BIN)/python -m bench.store
 	$(BIN)/python -m bench.spool

@@ -6,9 +6,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from bench import collectd, exporter
 from bench.contender import Contender, Cost
+from bench.peer import NoPeer, version
 from ceilo_agent.inspection.libvirt.layout import Layout
 from ceilo_agent.meters.catalogue import catalogue
 
@@ -17,6 +19,9 @@ BARE: Final = "bare call, {} threads"
 OURS: Final = "ours, no store"
 STORED: Final = "ours, with the store"
 CEILOMETER: Final = "Ceilometer 27"
+COLLECTD: Final = "collectd, virt plugin"
+EXPORTER: Final = "libvirt exporter"
+PEERS: Final = (CEILOMETER, COLLECTD, EXPORTER)
 
 OPTIONS = """
 [DEFAULT]
@@ -43,6 +48,29 @@ def all_groups() -> int:
     return Layout(meters, frozenset(entry.name for entry in meters.meters)).groups
 
 
+class Runner(Protocol):
+    """Who runs a cycle when it is told to."""
+
+    def cycle(self, words: str = ...) -> Cost:
+        """Run one and return what it cost."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def daemons() -> dict[str, str]:
+    """Return the programs of the peers that are daemons; print which they are, or what lacks."""
+    found = {}
+    for name, peer in ((COLLECTD, collectd), (EXPORTER, exporter)):
+        try:
+            found[name] = peer.find()
+        except NoPeer as error:
+            print(f"{name} is left out: {error}", flush=True)
+        else:
+            print(f"{name} is {peer.PACKAGE} {version(peer.PACKAGE)}", flush=True)
+    return found
+
+
 class Contestants:
     """One process each, under their names.
 
@@ -50,6 +78,7 @@ class Contestants:
         directory: of their own, for what they write.
         daemon: libvirtd's process id.
         ceilometer: the virtual environment it is in, None to leave it out.
+        programs: of the peers that are daemons, as `daemons` gives them.
         environments: added to the environment of each, by the names of `processes`.
     """
 
@@ -58,6 +87,7 @@ class Contestants:
         directory: Path,
         daemon: int,
         ceilometer: Path | None,
+        programs: Mapping[str, str],
         environments: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         commands = {"bare": ["bench.bare_call", str(daemon), str(all_groups())]}
@@ -70,16 +100,23 @@ class Contestants:
             own = directory / "ceilometer"
             own.mkdir()
             commands[CEILOMETER] = ["bench.ceilometer_cycle", str(daemon), str(own)]
-        self.processes: dict[str, Contender] = {}
-        for name, command in commands.items():
-            python = sys.executable
-            if name == CEILOMETER:
-                python = f"{ceilometer}/bin/python"
-            log = directory / f"{name}.log"
-            more = (environments or {}).get(name)
-            self.processes[name] = Contender([python, *command], log, more)
+        self.processes: dict[str, Runner] = {}
+        more = environments or {}
+        try:
+            for name, command in commands.items():
+                python = sys.executable if name != CEILOMETER else f"{ceilometer}/bin/python"
+                log = directory / f"{name}.log"
+                self.processes[name] = Contender([python, *command], log, more.get(name))
+            for name, program in programs.items():
+                own = directory / Path(program).name
+                own.mkdir()
+                peer = collectd.Collectd if name == COLLECTD else exporter.Exporter
+                self.processes[name] = peer(program, daemon, own, more.get(name))
+        except BaseException:
+            self.close()
+            raise
         bare = [BARE.format(threads) for threads in FAN_OUTS]
-        self.names = [*bare, *(name for name in commands if name != "bare")]
+        self.names = [*bare, *(name for name in self.processes if name != "bare")]
 
     def cycle(self, name: str) -> Cost:
         """Run one cycle of one of `names`."""

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a polling cycle costs on real guests: `python -m bench.poll_cycle`, as root.
 
-Compares the bare bulk call of libvirt, our cycle without and with the embedded store, and the cycle
-of Ceilometer 27 in a virtual environment of its own. Each is a process that runs one cycle when it
-is told to; within a round they take turns, so all meet the same load. Prints medians and ratios.
+Compares the bare bulk call of libvirt, our cycle without and with the embedded store, the cycle of
+Ceilometer 27 in a virtual environment of its own, a read of collectd's virt plugin and a scrape of
+prometheus-libvirt-exporter (the Debian packages collectd-core and prometheus-libvirt-exporter: the
+profile bench of bindep.txt). Each is a process that runs one cycle when it is told to; within a
+round they take turns, so all meet the same load. Prints medians and ratios. A peer that is not
+installed is left out.
 """
 
 from __future__ import annotations
@@ -12,27 +15,26 @@ import argparse
 import contextlib
 import os
 import random
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import libvirt
 
-from bench import calm, ceilometer_venv, resident
+from bench import calm, ceilometer_venv, poll_report, resident
 from bench.contender import Contender, ContenderFailed, Cost
 from bench.contestants import (
-    BARE,
-    CEILOMETER,
-    FAN_OUTS,
     OURS,
+    PEERS,
     STORED,
     Contestants,
     all_groups,
+    daemons,
     write_options,
 )
+from bench.poll_report import Costs
 from bench.rpc_count import CallLog
 from tests.guests import daemon
 from tests.guests.errors import GuestsUnavailable
@@ -44,8 +46,6 @@ PAUSE = 0.3
 
 CALM_WITHIN = 180.0
 """Seconds to wait for the guests to come to rest."""
-
-Costs = Mapping[str, Sequence[Cost]]
 
 
 def main() -> int:
@@ -110,23 +110,31 @@ def _compare(directory: Path, venv: Path | None, rounds: int) -> None:
     pid = daemon.pid()
     if pid is None:
         raise GuestsUnavailable("no libvirtd runs")
-    costs = _timed(directory / "timed", pid, venv, rounds)
-    calls = _counted(directory / "counted", pid, venv)
+    programs = daemons()
+    guests = _running()
+    costs = _timed(directory / "timed", pid, venv, programs, rounds)
+    if guests != (now := _running()):
+        print(f"in the meantime {guests} guests became {now}: compare with care", flush=True)
+    calls = _counted(directory / "counted", pid, venv, programs)
     memory = _memory(directory / "command")
-    best = min(
-        (BARE.format(threads) for threads in FAN_OUTS), key=lambda name: _median(costs[name], _wall)
-    )
-    _table(costs, calls)
-    _ratios(costs, calls, memory, best)
+    poll_report.show(costs, calls, guests, memory)
 
 
-def _timed(directory: Path, pid: int, venv: Path | None, rounds: int) -> Costs:
+def _running() -> int:
+    """Return how many guests run; those of others are read and measured, too."""
+    with daemon.connection() as handle:
+        return int(handle.numOfDomains())
+
+
+def _timed(
+    directory: Path, pid: int, venv: Path | None, programs: Mapping[str, str], rounds: int
+) -> Costs:
     """Return the costs of each, one per round.
 
     Raises:
         ContenderFailed: one ended, or read nothing.
     """
-    contestants = Contestants(directory, pid, venv)
+    contestants = Contestants(directory, pid, venv, programs)
     try:
         costs: dict[str, list[Cost]] = {name: [] for name in contestants.names}
         for number in range(rounds + 1):
@@ -145,14 +153,16 @@ def _timed(directory: Path, pid: int, venv: Path | None, rounds: int) -> Costs:
         contestants.close()
 
 
-def _counted(directory: Path, pid: int, venv: Path | None) -> Mapping[str, int]:
+def _counted(
+    directory: Path, pid: int, venv: Path | None, programs: Mapping[str, str]
+) -> Mapping[str, int]:
     """Return the calls of one cycle of each, after a warm-up; not timed, for the log costs."""
     _check_count(directory, pid)
-    known = ("bare", OURS, STORED, CEILOMETER)
+    known = ("bare", OURS, STORED, *PEERS)
     # libvirt divides the setting at spaces: the names would not do for paths.
     logs = {name: CallLog(directory / f"{number}.rpc") for number, name in enumerate(known)}
     environments = {name: log.environment for name, log in logs.items()}
-    contestants = Contestants(directory, pid, venv, environments)
+    contestants = Contestants(directory, pid, venv, programs, environments)
     try:
         calls = {}
         for name in contestants.names:
@@ -191,85 +201,6 @@ def _memory(directory: Path) -> Mapping[str, tuple[float, float]]:
         own.mkdir(parents=True)
         found[namespaces] = resident.of_command(write_options(own), own / "log", namespaces, 10)
     return found
-
-
-def _wall(cost: Cost) -> float:
-    return cost.wall
-
-
-def _client(cost: Cost) -> float:
-    return cost.client
-
-
-def _samples(cost: Cost) -> float:
-    return cost.samples
-
-
-def _median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
-    return statistics.median(map(figure, costs))
-
-
-def _table(costs: Costs, calls: Mapping[str, int]) -> None:
-    print(
-        f"\n{'median (min..max) of a cycle':22} {'wall s':>20} {'client CPU ms':>22} "
-        f"{'libvirtd CPU s':>18} {'samples':>8} {'calls':>6} {'MB':>4} {'peak':>5}"
-    )
-    for name, own in costs.items():
-        wall = _spread([c.wall for c in own], ".2f")
-        client = _spread([c.client * 1e3 for c in own], ".1f")
-        used = _spread([c.daemon for c in own], ".2f")
-        # The bare call makes replies, not samples.
-        samples = 0 if name.startswith("bare") else int(_median(own, _samples))
-        print(
-            f"{name:28} {wall:>20} {client:>22} {used:>18} {samples or '-':>8} {calls[name]:>6} "
-            f"{own[-1].resident:4.0f} {max(c.peak for c in own):5.0f}"
-        )
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):{form}} ({low:{form}}..{high:{form}})"
-
-
-def _ratios(
-    costs: Costs,
-    calls: Mapping[str, int],
-    memory: Mapping[str, tuple[float, float]],
-    best: str,
-) -> None:
-    """Print the ratios, each the median over the rounds, beside what is to be reached."""
-    print("\nratio: median (min..max) of the rounds; what to reach is for 100 bare guests")
-    for name in (OURS, STORED):
-        ratios = _by_round(costs[name], costs[best], _wall)
-        _line(f"wall: {name} / {best}", _spread(ratios, ".2f"), "<= 1.15")
-    if CEILOMETER in costs:
-        theirs = costs[CEILOMETER]
-        for name, target in ((OURS, 30), (STORED, 15)):
-            ratios = _by_round(theirs, costs[name], _client)
-            told = "1/" + _spread(ratios, ".0f")
-            _line(f"client CPU: {name} / Ceilometer", told, f"<= 1/{target}")
-        for name in (OURS, STORED):
-            _line(f"wall: {name} / Ceilometer",
-                  _spread(_by_round(costs[name], theirs, _wall), ".2f"), "")  # fmt: skip
-        samples = _spread(_by_round(costs[OURS], theirs, _samples), ".2f")
-        _line("samples: ours / Ceilometer", samples, ">= 1.7")
-        _line("calls: ours / Ceilometer", f"{calls[OURS]} / {calls[CEILOMETER]}", "a handful")
-    else:
-        _line("calls: ours", str(calls[OURS]), "a handful")
-    _line(f"peak memory: {STORED}", f"{max(c.peak for c in costs[STORED]):.0f} MB", "<= 60 MB")
-    for namespaces, (now, peak) in memory.items():
-        what = f"memory: ceilo-agent polling, {namespaces}"
-        _line(what, f"{now:.0f} MB, peak {peak:.0f}", "<= 60 MB")
-
-
-def _by_round(
-    ours: Sequence[Cost], others: Sequence[Cost], figure: Callable[[Cost], float]
-) -> list[float]:
-    return [figure(a) / figure(b) for a, b in zip(ours, others, strict=True)]
-
-
-def _line(what: str, found: str, target: str) -> None:
-    print(f"  {what:52} {found:24} {target}")
 
 
 if __name__ == "__main__":

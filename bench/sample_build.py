@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ceilo_agent.discovery.libvirt.guest import Guest, describe
-from ceilo_agent.inspection.libvirt.bulk import Row
 from ceilo_agent.inspection.libvirt.inspector import LibvirtInspector
+from ceilo_agent.inspection.libvirt.rows import Row
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.tracker import Tracker
 

@@ -27,8 +27,8 @@ from typing import NamedTuple
 from bench.sample_build import CONTEXT, REPLY, XML, advance
 from ceilo_agent.delivery.log import Log, Offer
 from ceilo_agent.discovery.libvirt.guest import Guest, describe
-from ceilo_agent.inspection.libvirt.bulk import Row
 from ceilo_agent.inspection.libvirt.inspector import LibvirtInspector
+from ceilo_agent.inspection.libvirt.rows import Row
 from ceilo_agent.polling.tracker import Tracker
 from ceilo_agent.sample import Sample
 

@@ -135,7 +135,8 @@ GROUPS: Final[dict[str, list[Any]]] = {
             min=0.1,
             max=60.0,
             help="Seconds that libvirt may take to connect, to list its guests and to tell their "
-            "XML. The bulk calls may take half the interval, at least 1 s and at most 10 s.",
+            "XML, and that a guest's QEMU may take to answer before the guest counts as hung. All "
+            "reading of a cycle may take half the interval, at least 1 s and at most 10 s.",
         ),
         cfg.IntOpt(
             "metadata_refresh",

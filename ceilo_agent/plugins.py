@@ -131,15 +131,28 @@ class Observation(msgspec.Struct, frozen=True, gc=False, eq=False):
 
 
 class Missing(msgspec.Struct, frozen=True, eq=False):
-    """A target that gave nothing: its id, its name for people, and why, in words for them."""
+    """A target that gave nothing, or only a part.
+
+    Attributes:
+        target: its id.
+        name: what people call it.
+        reason: why, in words for them; the same words as long as it is the same reason.
+        partial: whether some of its observations were read.
+    """
 
     target: str
     name: str
     reason: str
+    partial: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
-    """What one cycle read, from one inspector."""
+    """What one cycle read, from one inspector.
+
+    Attributes:
+        observations: all that was read.
+        missing: the targets that gave nothing or only a part.
+    """
 
     observations: Sequence[Observation]
     missing: Sequence[Missing] = ()
@@ -164,8 +177,8 @@ class Inspector(ABC):
     ) -> Snapshot:
         """Read the wanted meters of the targets before `deadline` (CLOCK_MONOTONIC seconds).
 
-        A target that cannot be read is `missing` and costs only its own samples. A value that the
-        other side did not give is None, never zero.
+        A target that cannot be read, or only in part, is `missing` and costs only its own samples.
+        A value that the other side did not give is None, never zero.
 
         Raises:
             Unavailable: nothing can be read now.

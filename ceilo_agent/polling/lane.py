@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from ceilo_agent.errors import Unavailable
-from ceilo_agent.plugins import Discovery, Inspector, Missing
+from ceilo_agent.plugins import Discovery, Inspector, Listing, Missing
 from ceilo_agent.polling.saved import SavedReadings
 from ceilo_agent.polling.schedule import ClockWatch, Ticks, host_offset
 from ceilo_agent.polling.tracker import Tracker
@@ -149,7 +149,7 @@ class Lane:
             return
         self._complete = listing.complete
         self._tell_fault(None)
-        self._tell_missing(snapshot.missing)
+        self._tell_missing(snapshot.missing, listing)
         for source in due:
             samples = source.tracker.samples(snapshot.observations)
             self.counters.samples += len(samples)
@@ -258,17 +258,23 @@ class Lane:
             LOG.info("%s: samples again", self.name)
         self.fault = fault
 
-    def _tell_missing(self, missing: Sequence[Missing]) -> None:
-        """Log who began or ceased to give no samples, a line per reason."""
+    def _tell_missing(self, missing: Sequence[Missing], listing: Listing) -> None:
+        """Log who began or ceased to lack samples, or lacks them for another reason."""
         now = {lack.target: lack for lack in missing}
         self.counters.missing += len(now)
-        new: dict[str, list[str]] = {}
-        for target in now.keys() - self.missing.keys():
-            new.setdefault(now[target].reason, []).append(now[target].name)
-        for reason, names in new.items():
-            LOG.warning("%s: no samples of %s: %s", self.name, _some(names), reason)
-        if back := [self.missing[target].name for target in self.missing.keys() - now.keys()]:
-            LOG.info("%s: %s no longer without samples", self.name, _some(back))
+        new: dict[tuple[bool, str], list[str]] = {}
+        for target, lack in now.items():
+            before = self.missing.get(target)
+            if before is None or (before.partial, before.reason) != (lack.partial, lack.reason):
+                new.setdefault((lack.partial, lack.reason), []).append(lack.name)
+        for (partial, reason), names in new.items():
+            what = "only some samples" if partial else "no samples"
+            LOG.warning("%s: %s of %s: %s", self.name, what, _some(names), reason)
+        if over := self.missing.keys() - now.keys():
+            # Those that are gone do not come back.
+            back = [self.missing[t.id].name for t in listing.targets if t.id in over]
+            if back:
+                LOG.info("%s: all samples of %s again", self.name, _some(back))
         self.missing = now
 
 

@@ -9,6 +9,7 @@ exit of the process.
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 import time
@@ -29,7 +30,10 @@ class DeadlinePassed(Unavailable):
 class Call:
     """One call under way."""
 
-    __slots__ = ("_args", "_done", "_error", "_function", "_result", "began", "ended", "given_up")
+    __slots__ = (
+        "_args", "_done", "_error", "_function", "_listeners", "_result", "began", "ended",
+        "given_up",
+    )  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._function = function
@@ -37,6 +41,7 @@ class Call:
         self._done = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
+        self._listeners: collections.deque[tuple[queue.SimpleQueue[Any], Any]] = collections.deque()
         self.began = 0.0
         self.ended = 0.0
         self.given_up = False
@@ -51,6 +56,27 @@ class Call:
         self.ended = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._function = self._args = None  # type: ignore[assignment] # let go of what they hold
         self._done.set()
+        self._tell()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has returned or raised."""
+        return self._done.is_set()
+
+    def tell(self, ended: queue.SimpleQueue[Any], what: Any) -> None:
+        """Put `what` into the queue when the call ends, or now if it has ended."""
+        self._listeners.append((ended, what))
+        if self._done.is_set():
+            self._tell()
+
+    def _tell(self) -> None:
+        # Both threads may come here at once: each listener is taken by one of them.
+        while True:
+            try:
+                ended, what = self._listeners.popleft()
+            except IndexError:
+                return
+            ended.put(what)
 
     def result(self, deadline: float, *, give_up: bool = True) -> Any:
         """Wait until `deadline` (CLOCK_MONOTONIC) and return what the call returned.

@@ -43,6 +43,11 @@ def difference(whole: int | None, part: int | None) -> Volume | None:
     return None if whole is None or part is None else whole - part
 
 
+def first(*values: int | None) -> Volume | None:
+    """Return the first that is not absent."""
+    return next((value for value in values if value is not None), None)
+
+
 def used_space(blocks: int | None, free: int | None, size: int | None) -> Volume | None:
     """Return the bytes in use of a file system of so many blocks of this size."""
     if blocks is None or free is None or size is None:
@@ -62,5 +67,15 @@ def link_up(operstate: str | None) -> Volume | None:
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (ticks, blocks, pages, product, difference, used_space, readonly, link_up)
+    for function in (
+        ticks,
+        blocks,
+        pages,
+        product,
+        difference,
+        first,
+        used_space,
+        readonly,
+        link_up,
+    )
 }

@@ -16,6 +16,7 @@ from ceilo_agent.inspection.host.interfaces import interfaces
 from ceilo_agent.inspection.host.layout import KindLayout, layout
 from ceilo_agent.inspection.host.machine import SOURCES
 from ceilo_agent.inspection.host.part import Part
+from ceilo_agent.inspection.host.sensors import sensors, zones
 from ceilo_agent.meters import catalogue
 from ceilo_agent.plugins import Context, Inspector, Missing, Observation, Snapshot, Target
 from ceilo_agent.sample import Meter, Resource
@@ -50,11 +51,13 @@ _GROUPS: Final = (
         frozenset(("net_io_counters", "sysfs_net")),
         interfaces,
     ),
+    _Group("sensors", "host_sensor", frozenset(("hwmon",)), sensors),
+    _Group("energy of processors", "host_sensor", frozenset(("powercap",)), zones),
 )
 
 
 class HostInspector(Inspector):
-    """The machine, its disks, its local file systems and its network interfaces.
+    """The machine, its disks, local file systems, network interfaces and sensors.
 
     One resource of each; what cannot be read costs only its own values, and is told once.
     """

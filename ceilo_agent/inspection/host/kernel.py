@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from ceilo_agent.inspection import pressure as psi
+
 
 def proc() -> Path:
     """Return where /proc is mounted."""
@@ -66,21 +68,18 @@ def snmp() -> dict[str, int]:
     return dict(zip(names, map(int, figures), strict=True))
 
 
-def pressure() -> dict[str, int]:
-    """Return stall times in us as ``cpu.some``, ``io.full``, ... (the kernel's PSI).
+def pressure() -> dict[str, int | float]:
+    """Return stall times as ``cpu.some``, ``io.full``, ... in us, and ``cpu.some.avg10`` in %.
 
     Empty where the kernel was built or booted without it.
     """
-    found: dict[str, int] = {}
-    for resource in ("cpu", "memory", "io"):
+    found: dict[str, int | float] = {}
+    for resource in psi.RESOURCES:
         try:
-            text = (proc() / "pressure" / resource).read_text("ascii")
+            text = (proc() / "pressure" / resource).read_bytes()
         except OSError:
             continue
-        for line in text.splitlines():
-            # some avg10=0.00 avg60=0.00 avg300=0.00 total=0
-            words = line.split()
-            found[f"{resource}.{words[0]}"] = int(words[-1].partition("=")[2])
+        found |= {f"{resource}.{name}": figure for name, figure in psi.parse(text).items()}
     return found
 
 

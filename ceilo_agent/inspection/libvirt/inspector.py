@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Final
 import libvirt
 
 from ceilo_agent.discovery.libvirt.guest import Guest
-from ceilo_agent.inspection.libvirt import bulk
+from ceilo_agent.inspection.libvirt import cgroup
+from ceilo_agent.inspection.libvirt.allocation import Allocation
 from ceilo_agent.inspection.libvirt.layout import NOT_GIVEN, Layout
 from ceilo_agent.inspection.libvirt.parts import PARTS
+from ceilo_agent.inspection.libvirt.reader import Reader
 from ceilo_agent.inspection.libvirt.resources import GuestResources
+from ceilo_agent.inspection.libvirt.rows import Row
 from ceilo_agent.meters.catalogue import catalogue
 from ceilo_agent.plugins import Context, Inspector, Missing, Observation, Snapshot, Target
 from ceilo_agent.sample import Meter
@@ -33,6 +36,10 @@ class LibvirtInspector(Inspector):
         self._layouts: dict[frozenset[str], Layout] = {}
         self._resources: dict[str, tuple[tuple[Any, ...], GuestResources]] = {}
         self._ran: dict[str, int] = {}
+        self._reader: Reader | None = None
+        stopped = bool(context.options.get("compute.report_stopped_instance_metrics"))
+        self._allocation = Allocation(self._catalogue, context.host, stopped_are_listed=stopped)
+        self._cgroups = cgroup.ControlGroups()
 
     def meters(self) -> Collection[Meter]:
         """Return all meters of the catalogue."""
@@ -41,22 +48,35 @@ class LibvirtInspector(Inspector):
     def inspect(
         self, targets: Sequence[Target], wanted: frozenset[str], deadline: float
     ) -> Snapshot:
-        """Read the wanted meters of all guests."""
+        """Read the wanted meters of all guests.
+
+        Raises:
+            Unavailable: none of them can be read now.
+        """
         present = {target.id for target in targets}
         self._resources = {k: v for k, v in self._resources.items() if k in present}
         self._ran = {k: v for k, v in self._ran.items() if k in present}
-        if not targets:
-            return Snapshot([])
-        guests = [target.handle for target in targets]
-        missing: list[Missing] = []
-        rows = bulk.read(guests, self._layout(wanted).groups, deadline, missing)
-        return Snapshot(list(self.observe(rows, wanted)), missing)
+        guests: list[Guest] = [target.handle for target in targets]
+        local = bool(guests) and cgroup.is_local(guests[0].connection.uri)
+        self._cgroups.begin(present, local=local)
+        rows, missing = self._read(guests, wanted, deadline) if guests else ([], [])
+        found = list(self.observe(rows, wanted))
+        unread = {lack.target for lack in missing if not lack.partial}
+        whole = self._allocation.observe(guests, rows, unread, wanted, deadline)
+        if whole is not None:
+            found.append(whole)
+        return Snapshot(found, missing)
 
-    def observe(self, rows: Iterable[bulk.Row], wanted: frozenset[str]) -> Iterator[Observation]:
+    def close(self) -> None:
+        """Let go of the connections; calls that are stuck keep nobody waiting."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def observe(self, rows: Iterable[Row], wanted: frozenset[str]) -> Iterator[Observation]:
         """Turn replies into observations, one per resource that has a wanted meter."""
-        kinds = self._layout(wanted).kinds
+        layout = self._layout(wanted)
         ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        for guest, whole, clock in rows:
+        for guest, whole, clock, _ in rows:
             if not self._is_here(guest, whole):
                 continue
             reply = whole
@@ -67,12 +87,41 @@ class LibvirtInspector(Inspector):
                 reply = {name: reply[name] for name in reply if not name.startswith("cpu.")}
             resources = self._resources_of(guest, reply)
             moment = clock + ahead
-            for kind, found in kinds.items():
+            for kind, found in layout.kinds.items():
                 for prefix, (resource, incarnation) in PARTS[kind](reply, resources):
                     values = found.read(reply, prefix, guest)
                     yield Observation(
                         resource, found.columns, values, moment, clock, guest.uuid, incarnation
                     )
+            accounted = self._observe_cgroup(guest, resources, layout)
+            if accounted is not None:
+                yield accounted
+
+    def _read(
+        self, guests: Sequence[Guest], wanted: frozenset[str], deadline: float
+    ) -> tuple[list[Row], list[Missing]]:
+        if self._reader is None:
+            timeout = float(self.context.options["libvirt.call_timeout"])
+            self._reader = Reader(guests[0].connection.uri, timeout)
+        return self._reader.read(guests, self._layout(wanted).groups, deadline)
+
+    def _observe_cgroup(
+        self, guest: Guest, resources: GuestResources, layout: Layout
+    ) -> Observation | None:
+        """Read a guest's control group, at its own moment; None where there is nothing to read."""
+        if layout.cgroup is None:
+            return None
+        clock = time.clock_gettime(time.CLOCK_BOOTTIME)
+        moment = time.time()
+        fields = self._cgroups.read(guest, layout.cgroup_fields)
+        if not fields:
+            return None
+        part = resources.other(cgroup.KIND, "cgroup", {})
+        values = layout.cgroup.read(fields, cgroup.PREFIX, guest)
+        return Observation(
+            part.resource, layout.cgroup.columns, values, moment, clock, guest.uuid,
+            part.incarnation,
+        )  # fmt: skip
 
     def _layout(self, wanted: frozenset[str]) -> Layout:
         layout = self._layouts.get(wanted)

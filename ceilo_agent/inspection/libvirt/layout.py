@@ -9,6 +9,7 @@ from typing import Final
 import libvirt
 
 from ceilo_agent.discovery.libvirt.guest import Guest
+from ceilo_agent.inspection.libvirt import allocation, cgroup
 from ceilo_agent.inspection.libvirt.computed import FUNCTIONS, Compute, Reply
 from ceilo_agent.meters.catalogue import Catalogue, Entry
 from ceilo_agent.plugins import Column
@@ -25,6 +26,8 @@ GROUPS: Final = {
     "iothread": libvirt.VIR_DOMAIN_STATS_IOTHREAD,
     "memory": getattr(libvirt, "VIR_DOMAIN_STATS_MEMORY", 0),
     "dirtyrate": getattr(libvirt, "VIR_DOMAIN_STATS_DIRTYRATE", 0),
+    # Our own fields: whether the monitor answers shows only where it is asked.
+    "monitor": libvirt.VIR_DOMAIN_STATS_BALLOON,
 }
 """The group of the bulk call that gives a field, by the first part of the field's name."""
 
@@ -77,21 +80,35 @@ class Layout:
 
     Attributes:
         groups: flags of the bulk call.
-        kinds: the layout of each kind that has a wanted meter, by the kind's name.
+        kinds: the layout of each kind of the reply that has a wanted meter, by the kind's name.
+        cgroup: the layout of control groups, None where no meter of them is wanted.
+        cgroup_fields: the fields that it takes.
     """
 
     def __init__(self, catalogue: Catalogue, wanted: frozenset[str]) -> None:
         # The state is always read: metadata and the rules on migration need it.
         self.groups: int = GROUPS["state"]
         self.kinds: dict[str, KindLayout] = {}
+        self.cgroup: KindLayout | None = None
+        self.cgroup_fields: frozenset[str] = frozenset()
         entries = {entry.name: entry for entry in catalogue.meters}
         for name, kind in catalogue.kinds.items():
             columns = catalogue.columns(name, wanted)
             if not columns:
                 continue
-            self.kinds[name] = KindLayout(columns, catalogue.meters)
-            for column in columns:
-                entry = entries[column.meter.name]
-                fields = entry.needs or ((entry.read,) if entry.read else ())
-                for field in fields:
-                    self.groups |= GROUPS[(kind.fields + field).partition(".")[0]]
+            needed = [
+                kind.fields + field
+                for entry in (entries[column.meter.name] for column in columns)
+                for field in (entry.needs or ((entry.read,) if entry.read else ()))
+            ]
+            if name == allocation.KIND:
+                for field in needed:
+                    self.groups |= allocation.GROUPS.get(field, 0)
+                continue
+            made = KindLayout(columns, catalogue.meters)
+            if name == cgroup.KIND:
+                self.cgroup, self.cgroup_fields = made, frozenset(needed)
+                continue
+            self.kinds[name] = made
+            for field in needed:
+                self.groups |= GROUPS[field.partition(".")[0]]

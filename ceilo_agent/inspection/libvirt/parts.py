@@ -61,12 +61,23 @@ def _memory_nodes(reply: Reply, resources: GuestResources) -> Found:
     return _monitored(reply, resources, "memory.bandwidth.monitor", ("node", "node"))
 
 
+def _energy_packages(reply: Reply, resources: GuestResources) -> Found:
+    return _monitored(reply, resources, "cpu.energy.monitor", ("pkg", "package"))
+
+
+_MONITORED: Final = {
+    "bank": "instance_cache_bank",
+    "node": "instance_memory_node",
+    "pkg": "instance_energy_package",
+}
+
+
 def _monitored(
     reply: Reply, resources: GuestResources, field: str, names: tuple[str, str]
 ) -> Found:
     """Yield the parts of each resource monitor (RDT): `names` in the reply and in our ids."""
     part_name, own_name = names
-    kind = "instance_cache_bank" if part_name == "bank" else "instance_memory_node"
+    kind = _MONITORED[part_name]
     for monitor in range(reply.get(f"{field}.count", 0)):
         prefix = f"{field}.{monitor}."
         label = reply.get(f"{prefix}name", str(monitor))
@@ -89,5 +100,6 @@ PARTS: Final[Mapping[str, Callable[[Reply, GuestResources], Found]]] = {
     "instance_iothread": _iothreads,
     "instance_cache_bank": _cache_banks,
     "instance_memory_node": _memory_nodes,
+    "instance_energy_package": _energy_packages,
 }
-"""By the kinds of the catalogue."""
+"""By the kinds of the catalogue that are read from the reply."""

@@ -79,7 +79,11 @@ CEILOMETER: Final[Mapping[str, Schema]] = {
 OURS: Final[Mapping[str, Schema]] = {
     "host_disk": _texts("path", "fstype"),
     "host_network_interface": _texts("mac"),
+    "host_sensor": {"host_name": _NAME, **_texts("chip", "device_name", "sensor", "label")},
+    "hypervisor": {"host_name": _NAME},
     "instance_cache_bank": {"instance_id": _OWNER, "monitor": TEXT, "number": _NUMBER},
+    "instance_cgroup": {"instance_id": _OWNER},
+    "instance_energy_package": {"instance_id": _OWNER, "monitor": TEXT, "number": _NUMBER},
     "instance_iothread": {"instance_id": _OWNER, "number": _NUMBER},
     "instance_memory_node": {"instance_id": _OWNER, "monitor": TEXT, "number": _NUMBER},
     "instance_vcpu": {"instance_id": _OWNER, "number": _NUMBER},

@@ -67,6 +67,7 @@ UNITS: Final = {
     "V": "V",
     "A": "A",
     "J": "J",
+    "F": "F",
     "C": "Cel",
 }
 """UCUM's codes of units of measure. All other units count things: ``packet`` is ``{packet}``."""

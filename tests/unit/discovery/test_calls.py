@@ -2,6 +2,7 @@
 """Calls with deadlines, on real threads."""
 
 import gc
+import queue
 import threading
 import time
 import weakref
@@ -49,6 +50,21 @@ def test_no_more_than_its_size_is_in_flight_and_stuck_ones_count():
     hold.set()
     assert third.result(soon()) == 0
     assert all(call.result(soon()) for call in stuck)
+
+
+def test_the_end_of_a_call_is_told_once_whether_it_came_before_or_after_the_asking():
+    ended, hold = queue.SimpleQueue(), threading.Event()
+    crew = Crew("t")
+    call = crew.start(hold.wait)
+    call.tell(ended, "later")
+    assert not call.done
+    assert ended.empty()
+    hold.set()
+    assert ended.get(timeout=5) == "later"
+    assert call.done
+    call.tell(ended, "now")
+    assert ended.get(timeout=5) == "now"
+    assert ended.empty()
 
 
 def test_a_call_that_was_given_up_before_it_began_is_never_made():

@@ -217,7 +217,8 @@ def test_no_field_is_both_a_meter_and_left_out_by_name() -> None:
 
 
 def test_every_field_that_a_meter_takes_comes_from_a_source_that_exists() -> None:
-    known = {*SOURCES, "disk_io_counters", "statvfs", "net_io_counters", "sysfs_net"}
+    parts = {"disk_io_counters", "statvfs", "net_io_counters", "sysfs_net", "hwmon", "powercap"}
+    known = {*SOURCES, *parts}
     assert {field.partition(".")[0] for field in read_fields(catalogue("host"))} <= known
 
 
@@ -309,7 +310,37 @@ def test_a_kernel_without_pressure_information_gives_none(proc: Path) -> None:
         "some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n"
         "full avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
     )
-    assert kernel.pressure() == {"io.some": 42, "io.full": 7}
+    assert kernel.pressure() == {
+        "io.some": 42,
+        "io.some.avg10": 0.0,
+        "io.full": 7,
+        "io.full.avg10": 0.0,
+    }
+
+
+def test_pressure_fills_its_meters(proc: Path) -> None:
+    (proc / "pressure").mkdir()
+    for number, name in enumerate(("cpu", "memory", "io"), start=1):
+        (proc / "pressure" / name).write_text(
+            f"some avg10={number}.50 avg60=8.00 avg300=9.00 total={number}000\n"
+            f"full avg10=0.{number}0 avg60=8.00 avg300=9.00 total={number}00\n"
+        )
+    (proc / "pressure" / "irq").write_text("full avg10=7.25 avg60=8.00 avg300=9.00 total=70\n")
+    found = of_host(inspect(name for name in everything() if ".pressure." in name))
+    assert found == {
+        "hardware.pressure.cpu.some": 1000,
+        "hardware.pressure.cpu.some.avg10": 1.5,
+        "hardware.pressure.memory.some": 2000,
+        "hardware.pressure.memory.some.avg10": 2.5,
+        "hardware.pressure.memory.full": 200,
+        "hardware.pressure.memory.full.avg10": 0.2,
+        "hardware.pressure.io.some": 3000,
+        "hardware.pressure.io.some.avg10": 3.5,
+        "hardware.pressure.io.full": 300,
+        "hardware.pressure.io.full.avg10": 0.3,
+        "hardware.pressure.irq.full": 70,
+        "hardware.pressure.irq.full.avg10": 7.25,
+    }
 
 
 def test_ip_counters_are_found_by_name(proc: Path) -> None:

@@ -119,6 +119,43 @@ def test_a_fault_is_told_when_it_comes_and_when_it_goes(reader, batches, caplog)
     assert (lane.counters.failed, lane.counters.cycles) == (2, 1)
 
 
+def test_what_a_target_lacks_is_told_when_it_changes_and_when_it_is_over(reader, batches, caplog):
+    caplog.set_level(logging.INFO)
+    lane = lane_of(reader, batches, due("s", 10, "c"))
+    for lacks in (
+        [Missing("guest", "a-guest", "busy", partial=True)] * 2,
+        [Missing("guest", "a-guest", "hung", partial=True)],
+        [Missing("guest", "a-guest", "hung")],
+        [],
+    ):
+        reader.missing = lacks[:1]
+        lane.poll_all()
+        lane.poll_all()
+    assert [record.getMessage() for record in caplog.records] == [
+        "test: only some samples of a-guest: busy",
+        "test: only some samples of a-guest: hung",
+        "test: no samples of a-guest: hung",
+        "test: all samples of a-guest again",
+    ]
+    assert lane.whole
+
+
+def test_a_target_that_vanished_while_it_was_missing_is_not_told_to_be_back(
+    reader, batches, caplog
+):
+    caplog.set_level(logging.INFO)
+    things = Things()
+    lane = Lane("test", "host", things, reader, [due("s", 10, "c")], batches.append)
+    reader.missing = [Missing("guest", "a-guest", "hung")]
+    lane.poll_all()
+    reader.missing, things.listing = [], Listing([])
+    lane.poll_all()
+    assert [record.getMessage() for record in caplog.records] == [
+        "test: no samples of a-guest: hung"
+    ]
+    assert lane.missing == {}
+
+
 def test_missing_targets_are_told_once_and_grouped(reader, batches, caplog):
     lane = lane_of(reader, batches, due("s", 10, "c"))
     reader.missing = [Missing(str(n), f"guest-{n}", "no answer") for n in range(5)]

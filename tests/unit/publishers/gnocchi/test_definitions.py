@@ -19,6 +19,9 @@ from ceilo_agent.delivery.outlets import Placed
 from ceilo_agent.discovery.libvirt.guest import Guest, describe
 from ceilo_agent.errors import ConfigError, Malformed
 from ceilo_agent.inspection.host.inspector import HostInspector
+from ceilo_agent.inspection.host.sensors import sensors
+from ceilo_agent.inspection.libvirt import cgroup
+from ceilo_agent.inspection.libvirt.allocation import Allocation
 from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.resources import GuestResources
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
@@ -478,6 +481,8 @@ def guests() -> Iterator[Resource]:
         "cpu.cache.monitor.0.bank.count": 1,
         "memory.bandwidth.monitor.count": 1,
         "memory.bandwidth.monitor.0.node.count": 1,
+        "cpu.energy.monitor.count": 1,
+        "cpu.energy.monitor.0.pkg.count": 1,
     }
     uuid = "00000000-0000-4000-8000-000000000001"
     nobody: Any = None  # whom to ask when the XML changes
@@ -485,18 +490,32 @@ def guests() -> Iterator[Resource]:
     made = GuestResources(guest, "node-7", 1, 1, 2)
     for parts in PARTS.values():
         yield from (part.resource for _, part in parts(reply, made))
+    yield made.other(cgroup.KIND, "cgroup", {}).resource
+    whole = Allocation(catalogue("compute"), "node-7", stopped_are_listed=False)
+    observed = whole.observe([], [], (), frozenset(("hypervisor.vcpus.present",)), 0.0)
+    assert observed is not None
+    yield observed.resource
 
 
-def here() -> Iterator[Resource]:
-    """Yield the resources of this machine."""
+def here(sys_class: Path) -> Iterator[Resource]:
+    """Yield the resources of this machine, and of a sensor that it need not have."""
+    chip = sys_class / "hwmon" / "hwmon0"
+    chip.mkdir(parents=True)
+    (chip / "name").write_text("nvme\n")
+    (chip / "temp1_input").write_text("38850\n")
+    for part in sensors(sys_class):
+        metadata = {"resource_url": "node-7", **part.metadata}
+        yield Resource(f"node-7.{part.name}", None, None, "host_sensor", metadata)
     meters = frozenset(entry.name for entry in catalogue("host").meters)
     snapshot = HostInspector(Context("node-7", {})).inspect([Target("x")], meters, 1e12)
     yield from (observation.resource for observation in snapshot.observations)
 
 
-def test_resources_have_every_attribute_that_gnocchi_requires(ours: Definitions) -> None:
+def test_resources_have_every_attribute_that_gnocchi_requires(
+    ours: Definitions, tmp_path: Path
+) -> None:
     seen = set()
-    for each in (*guests(), *here()):
+    for each in (*guests(), *here(tmp_path)):
         kind = ours.resource_types[each.type]
         fitted = fit(kind.schema, kind.attributes(of(each)))
         assert (fitted.unknown, fitted.wrong) == ((), {}), each.id
