@@ -52,6 +52,7 @@ bench: .venv/tests-installed
 	$(BIN)/python -m bench.gnocchi
 	$(BIN)/python -m bench.transform --ceilometer
 	$(BIN)/python -m bench.poll_cycle
+	$(BIN)/python -m bench.hung_guests
 
 docs: .venv/tests-installed
 	$(BIN)/python doc/generate.py
