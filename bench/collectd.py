@@ -145,10 +145,10 @@ class Collectd:
 
     def _wait_for_socket(self) -> None:
         end = time.monotonic() + READY_WITHIN
-        while not self._socket.exists():
+        while not (self._socket.exists() and self._readers()):
             self._process.must_run()
             if time.monotonic() > end:
-                raise ContenderFailed(f"collectd did not start: {self._said()}")
+                raise ContenderFailed(f"collectd did not start to read: {self._said()}")
             time.sleep(STEP)
 
     def _wait_for_read(self) -> tuple[Meter, float, float]:
@@ -176,10 +176,13 @@ class Collectd:
         return changed
 
     def _reader(self) -> Path:
-        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
-            if (thread / "comm").read_text().startswith("reader"):
-                return thread
+        for thread in self._readers():
+            return thread
         raise ContenderFailed("collectd has no thread that reads")
+
+    def _readers(self) -> list[Path]:
+        threads = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return [each for each in threads if (each / "comm").read_text().startswith("reader")]
 
     def _reader_used(self) -> str:
         """Return the CPU time of its reader (ns), as text: only whether it grew is of interest."""

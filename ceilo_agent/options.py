@@ -100,6 +100,22 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "debug", default=False, mutable=True, help="Log at level DEBUG instead of INFO."
         ),
         cfg.StrOpt("log_file", help="Log into this file instead of standard error."),
+        cfg.ListOpt(
+            "reserved_metadata_namespace",
+            default=["metering."],
+            help="With [compute] fetch_extra_metadata: which of a server's own metadata become its "
+            "samples' user_metadata, by the beginning of their names; it is taken off.",
+        ),
+        cfg.ListOpt(
+            "reserved_metadata_keys",
+            help="Likewise, by their whole names.",
+        ),
+        cfg.IntOpt(
+            "reserved_metadata_length",
+            default=256,
+            min=0,
+            help="Letters of such a value that are kept.",
+        ),
     ],
     "polling": [
         cfg.StrOpt(
@@ -152,6 +168,28 @@ GROUPS: Final[dict[str, list[Any]]] = {
             default=False,
             help="Report what libvirt knows of stopped guests: their state, vCPUs, memory "
             "and disk sizes.",
+        ),
+        cfg.BoolOpt(
+            "fetch_extra_metadata",
+            default=False,
+            help="Ask Nova, with [service_credentials], for what the XML of its domains lacks: of "
+            "a server's own metadata those reserved for metering, its availability zone, when it "
+            "was launched, and of older Novas the flavor's id. One request lists the servers of "
+            "the host; no poll waits for it, and until it is answered samples lack these. "
+            "[DEFAULT] host must be the name that nova-compute has.",
+        ),
+        cfg.IntOpt(
+            "extra_metadata_interval",
+            default=300,
+            min=10,
+            help="With fetch_extra_metadata: seconds between requests for servers that changed.",
+        ),
+        cfg.IntOpt(
+            "resource_cache_expiry",
+            default=3600,
+            min=10,
+            help="With fetch_extra_metadata: seconds after which Nova is asked for all servers of "
+            "the host, changed or not.",
         ),
     ],
     "store": [

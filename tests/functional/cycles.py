@@ -18,6 +18,7 @@ from ceilo_agent.sample import FIRST, Batch, Resource, Sample
 from tests.guests import Guest
 
 EVERYTHING = frozenset(entry.name for entry in catalogue("compute").meters)
+DERIVED = frozenset(entry.name for entry in catalogue("compute").meters if entry.derive)
 INTERVAL = 20.0
 
 Seen = dict[str, dict[str, Sample]]
@@ -31,6 +32,9 @@ class Cycles:
         guests: whose samples are looked at; others may run beside them.
         uri: of the hypervisor.
         configured: further options by ``section.name``.
+
+    Attributes:
+        hypervisor: what the last cycle gave of all guests together.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Cycles:
         context = Context("here", options.values(conf))
         self.discovery = LibvirtDomains(context)
         self.inspector = LibvirtInspector(context)
+        self.hypervisor: dict[str, float] = {}
         self._own = {guest.uuid for guest in guests}
         self._batches: list[Batch] = []
         source = Due("s", INTERVAL, EVERYTHING, Tracker("s", EVERYTHING.__contains__, INTERVAL))
@@ -52,9 +57,12 @@ class Cycles:
         self._batches.clear()
         self.lane.poll_all()
         found: dict[str, Seen] = {}
+        self.hypervisor = {}
         for sample in self._batches[0].samples if self._batches else ():
             owner = sample.resource.metadata.get("instance_id")
-            if owner in self._own:
+            if owner is None:
+                self.hypervisor[sample.meter.name] = sample.volume
+            elif owner in self._own:
                 seen = found.setdefault(owner, {})
                 seen.setdefault(sample.resource.id, {})[sample.meter.name] = sample
         return found
@@ -93,13 +101,24 @@ def volumes(samples: dict[str, Sample]) -> dict[str, float]:
 
 
 def firsts(seen: Seen) -> set[bool]:
-    """Return whether samples have no reading before them; derived deltas never have."""
+    """Return whether samples have no reading before them; derived ones follow a cycle later."""
     return {
         sample.previous is FIRST
         for samples in seen.values()
         for name, sample in samples.items()
-        if not name.endswith(".delta")
+        if name not in DERIVED
     }
+
+
+def state(seen: Seen, guest: Guest) -> float | None:
+    """Return the power state of a guest, None where it was not seen."""
+    sample = seen.get(guest.uuid, {}).get("power.state")
+    return sample.volume if sample is not None else None
+
+
+def read(seen: Seen) -> dict[str, set[str]]:
+    """Return which meters were read of each resource, without the derived ones."""
+    return {name: samples.keys() - DERIVED for name, samples in seen.items()}
 
 
 def shown(seen: Seen) -> str:

@@ -19,8 +19,8 @@ import pytest
 from ceilo_agent.discovery.libvirt import domains
 from ceilo_agent.sample import FIRST, Previous
 from tests.functional.conftest import lacking
-from tests.functional.cycles import Cycles, firsts, resource, volumes
-from tests.guests import Guest, GuestsUnavailable, fleet
+from tests.functional.cycles import Cycles, firsts, read, resource, state, volumes
+from tests.guests import Guest, GuestsUnavailable, daemon, fleet
 from tests.guests.nova import NAMESPACE
 
 PREFIX = "ceilo-life-"
@@ -43,6 +43,8 @@ OF_ITS_DISK = {"disk.device.capacity", "disk.device.allocation", "disk.device.us
 def guests() -> Iterator[list[Guest]]:
     try:
         with fleet(bare=3, prefix=PREFIX) as made:
+            with daemon.connection() as handle:
+                handle.getSecurityModel()  # takes seconds when libvirtd was just started
             yield made
     except GuestsUnavailable as error:
         lacking(str(error))
@@ -90,6 +92,8 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     for when in ("setup", "call"):
         for record in caplog.get_records(when):
             said = record.getMessage()
+            if "is slow to answer" in said:  # as slow as this host is busy
+                continue
             if record.levelno > logging.INFO and (ours.search(said) or not anybody.search(said)):
                 pytest.fail(f"logged: {said}")
 
@@ -160,7 +164,7 @@ def test_a_killed_guest_is_reported_as_crashed_where_stopped_ones_are(
 ) -> None:
     guest = guests[1]
     os.kill(guest.pid, signal.SIGKILL)
-    seen = stopped_too.until(guest, lambda seen: seen[guest.uuid]["power.state"].volume == 5)
+    seen = stopped_too.until(guest, lambda seen: state(seen, guest) == 5)
     found = resource(seen, guest.uuid).metadata
     assert (found["status"], found["state"], found["state_reason"]) == (
         "stopped",
@@ -169,20 +173,20 @@ def test_a_killed_guest_is_reported_as_crashed_where_stopped_ones_are(
     )
 
 
-def test_a_paused_guest_is_paused_and_its_series_go_on(
-    guests: list[Guest], cycles: Cycles
-) -> None:
+def test_a_paused_guest_is_paused_and_its_series_go_on(guests: list[Guest], cycles: Cycles) -> None:
     guest = guests[0]
     started = {n: s.started for n, s in cycles.of(guest)[guest.uuid].items()}
     with guest.domain() as domain:
         domain.suspend()
-        seen = cycles.until(guest, lambda seen: seen[guest.uuid]["power.state"].volume == 3)
+        seen = cycles.until(guest, lambda seen: state(seen, guest) == 3)
         assert resource(seen, guest.uuid).metadata["status"] == "paused"
         assert resource(seen, guest.uuid).metadata["state_reason"] == "user"
         assert firsts(seen) == {False}
         nothing_fell(seen)
+        # libvirt 9.0 sets it anew and minds that it is there.
+        subprocess.run(["ip", "address", "flush", "dev", guest.taps[0]], check=True)
         domain.resume()
-    seen = cycles.until(guest, lambda seen: seen[guest.uuid]["power.state"].volume == 1)
+    seen = cycles.until(guest, lambda seen: state(seen, guest) == 1)
     assert resource(seen, guest.uuid).metadata["status"] == "active"
     assert firsts(seen) == {False}
     nothing_fell(seen)
@@ -194,7 +198,7 @@ def test_a_stopped_guest_gives_its_state_and_sizes_and_nothing_else(
 ) -> None:
     guest = guests[0]
     guest.destroy()
-    seen = stopped_too.until(guest, lambda seen: seen[guest.uuid]["power.state"].volume == 5)
+    seen = stopped_too.until(guest, lambda seen: state(seen, guest) == 5)
     assert volumes(seen.pop(guest.uuid)) == OF_A_STOPPED_GUEST
     disk = volumes(seen.pop(f"{guest.uuid}-vda"))
     assert disk.keys() == OF_ITS_DISK
@@ -202,7 +206,7 @@ def test_a_stopped_guest_gives_its_state_and_sizes_and_nothing_else(
     assert disk["disk.device.allocation"] <= disk["disk.device.usage"] < 64 << 20
     assert not seen
     guest.start()
-    seen = stopped_too.until(guest, lambda seen: seen[guest.uuid]["power.state"].volume == 1)
+    seen = stopped_too.until(guest, lambda seen: state(seen, guest) == 1)
     assert seen[guest.uuid]["cpu"].previous is FIRST
 
 
@@ -211,6 +215,7 @@ def test_a_guest_that_is_renamed_undefined_and_defined_is_seen_so(
 ) -> None:
     guest = guests[2]
     guest.destroy()
+    stopped_too.until(guest, lambda seen: state(seen, guest) == 5)
     with guest.domain() as domain:
         domain.rename(f"{guest.name}-new")
         seen = stopped_too.until(
@@ -220,8 +225,10 @@ def test_a_guest_that_is_renamed_undefined_and_defined_is_seen_so(
         domain.rename(guest.name)
         xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         domain.undefine()
-        assert not stopped_too.until(guest, lambda seen: not seen)
-        domain.connect().defineXML(xml)
+        try:
+            assert not stopped_too.until(guest, lambda seen: not seen)
+        finally:
+            domain.connect().defineXML(xml)
     seen = stopped_too.until(guest, bool)
     assert resource(seen, guest.uuid).metadata["name"] == guest.name
     assert firsts(seen) == {True}
@@ -233,11 +240,14 @@ def test_a_guest_without_a_definition_is_seen_while_it_runs(
     guest = guests[2]
     with guest.domain() as domain:
         xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        connection = domain.connect()
         domain.undefine()
-        assert firsts(stopped_too.of(guest)) == {False}
-        domain.destroy()
-        assert not stopped_too.until(guest, lambda seen: not seen)
-        domain.connect().defineXML(xml)
+        try:
+            assert firsts(stopped_too.of(guest)) == {False}
+            domain.destroy()
+            assert not stopped_too.until(guest, lambda seen: not seen)
+        finally:
+            connection.defineXML(xml)
 
 
 def test_new_title_description_and_metadata_of_a_running_guest_are_taken_up(
@@ -294,9 +304,7 @@ def test_without_events_the_refresh_takes_changes_up(
         cycles.close()
 
 
-def test_a_disk_that_is_resized_live_has_its_new_size(
-    guests: list[Guest], cycles: Cycles
-) -> None:
+def test_a_disk_that_is_resized_live_has_its_new_size(guests: list[Guest], cycles: Cycles) -> None:
     guest = guests[0]
     with guest.domain() as domain:
         domain.blockResize("vda", 96 << 20, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
@@ -316,7 +324,7 @@ def test_a_disk_under_a_block_job_goes_on_and_moves_to_its_copy(
     with guest.domain() as domain:
         domain.blockCopy("vda", xml, {}, libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
         during = cycles.of(guest)
-        assert {n: v.keys() for n, v in during.items()} == {n: v.keys() for n, v in before.items()}
+        assert read(during) == read(before)
         assert firsts(during) == {False}
         while (info := domain.blockJobInfo("vda")) and info["cur"] != info["end"]:
             time.sleep(0.1)
@@ -324,7 +332,7 @@ def test_a_disk_under_a_block_job_goes_on_and_moves_to_its_copy(
     seen = cycles.until(
         guest, lambda seen: resource(seen, disk).metadata["disk_source"] == str(copy)
     )
-    assert seen[disk].keys() == before[disk].keys()
+    assert read(seen) == read(before)
     nothing_fell(seen)
     # The next start takes the disk of the definition again.
     guest.destroy()
@@ -416,26 +424,25 @@ def test_a_guest_that_vanishes_before_its_description_is_read_is_no_fault(
         running(guests)
 
 
-def test_a_removed_tap_takes_only_its_own_samples_away(
-    guests: list[Guest], cycles: Cycles
-) -> None:
+def test_a_removed_tap_takes_only_its_own_samples_away(guests: list[Guest], cycles: Cycles) -> None:
     guest = guests[0]
     before = cycles.of(guest)
+    assert nic(guest) in before
     subprocess.run(["ip", "link", "del", guest.taps[0]], check=True)
-    for _ in range(2):
-        seen = cycles.of(guest)
-        assert nic(guest) not in seen
-        assert {n: v.keys() for n, v in seen.items()} == {
-            n: v.keys() for n, v in before.items() if n != nic(guest)
-        }
-        assert firsts(seen) == {False}
-    # A device of the same name that is not the old one is no continuation of its counters.
-    subprocess.run(["ip", "tuntap", "add", guest.taps[0], "mode", "tap"], check=True)
     try:
-        again = cycles.of(guest)
-        assert firsts({nic(guest): again.get(nic(guest), {})}) <= {True}
+        for _ in range(2):
+            seen = cycles.of(guest)
+            assert nic(guest) not in seen
+            assert read(seen) == {n: v for n, v in read(before).items() if n != nic(guest)}
+            assert firsts(seen) == {False}
+        # Another device of the same name does not go on with the counters of the old one.
+        subprocess.run(["ip", "tuntap", "add", guest.taps[0], "mode", "tap"], check=True)
+        seen = cycles.of(guest)
+        assert firsts({nic(guest): seen[nic(guest)]}) == {True}
+        seen = cycles.of(guest)
+        assert firsts(seen) == {False}
     finally:
-        subprocess.run(["ip", "link", "del", guest.taps[0]], check=True)
+        subprocess.run(["ip", "link", "del", guest.taps[0]], capture_output=True, check=False)
         guest.destroy()
 
 

@@ -90,8 +90,15 @@ def stop_libvirtd() -> None:
             raise GuestsUnavailable("libvirtd was not started by this tool: it is left alone")
 
 
+def kill_libvirtd() -> None:
+    """Kill libvirtd with SIGKILL, if started here; its guests run on."""
+    with locked("daemon"):
+        if not _stop_ours("libvirtd", signal.SIGKILL):
+            raise GuestsUnavailable("libvirtd was not started by this tool: it is left alone")
+
+
 def start_libvirtd() -> None:
-    """Start libvirtd again after `stop_libvirtd`."""
+    """Start libvirtd again after `stop_libvirtd` or `kill_libvirtd`."""
     ensure()
 
 
@@ -197,12 +204,12 @@ def _stop_all_ours() -> None:
     _remember({})
 
 
-def _stop_ours(name: str) -> bool:
+def _stop_ours(name: str, how: signal.Signals = signal.SIGTERM) -> bool:
     """Stop one daemon; False if it was not started here."""
     number = _started().get(name)
     if number is None:
         return False
-    os.kill(number, signal.SIGTERM)
+    os.kill(number, how)
     deadline = time.monotonic() + STOP_SECONDS
     while _is(number, name):
         if time.monotonic() > deadline:

@@ -71,20 +71,28 @@ class Second:
         """Where everybody may read."""
         return f"qemu+unix:///system?socket={self.folder}/run/libvirt-sock-ro"
 
-    def take(self, number: str, *, bandwidth: int = 0) -> None:
-        """Migrate a guest of the first libvirtd here, by its uuid, at most so many MiB a second."""
-        self._migrate(number, URI, self.uri, bandwidth)
+    def take(self, number: str, *, bandwidth: int = 0, stay: bool = False) -> None:
+        """Migrate a guest of the first libvirtd here.
 
-    def give_back(self, number: str, *, bandwidth: int = 0) -> None:
-        """Migrate a guest back to the first libvirtd."""
-        self._migrate(number, self.uri, URI, bandwidth)
+        Args:
+            number: the guest's uuid.
+            bandwidth: MiB a second at most, 0 without limit.
+            stay: whether it stays defined where it was.
+        """
+        self._migrate(number, URI, self.uri, bandwidth, stay)
 
-    def _migrate(self, number: str, source: str, destination: str, bandwidth: int) -> None:
+    def give_back(self, number: str, *, bandwidth: int = 0, stay: bool = False) -> None:
+        """Migrate a guest back to the first libvirtd; see `take`."""
+        self._migrate(number, self.uri, URI, bandwidth, stay)
+
+    def _migrate(
+        self, number: str, source: str, destination: str, bandwidth: int, stay: bool
+    ) -> None:
         flags = (
             libvirt.VIR_MIGRATE_LIVE
             | libvirt.VIR_MIGRATE_PERSIST_DEST
-            | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
             | libvirt.VIR_MIGRATE_UNSAFE
+            | (0 if stay else libvirt.VIR_MIGRATE_UNDEFINE_SOURCE)
         )
         socket = self.folder / "sockets" / uuid.uuid4().hex[:8]
         parameters: dict[str, Any] = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{socket}"}
@@ -145,7 +153,9 @@ def _wait(made: Second, process: subprocess.Popen[bytes]) -> None:
     while True:
         try:
             with _connection(made.uri) as handle:
-                handle.getAllDomainStats(0, 0)  # its first one takes longer: it probes QEMU
+                # The first of each takes seconds: it probes QEMU.
+                handle.getDomainCapabilities()
+                handle.getSecurityModel()
                 return
         except libvirt.libvirtError as error:
             if process.poll() is not None or time.monotonic() > deadline:

@@ -57,6 +57,9 @@ class Call:
         self._function = self._args = None  # type: ignore[assignment] # let go of what they hold
         self._done.set()
         self._tell()
+        # The error's traceback has this frame: without this they would hold each other, and with
+        # them the connection, until Python next looks for cycles.
+        del self
 
     @property
     def done(self) -> bool:
@@ -92,8 +95,13 @@ class Call:
         if not self._done.wait(max(0.0, deadline - time.monotonic())):
             self.given_up = give_up
             raise DeadlinePassed("no answer in time")
-        if self._error is not None:
-            raise self._error
+        if (error := self._error) is not None:
+            # The same for the frames of whoever asks: it is raised once.
+            self._error = RuntimeError("the call failed; who asked first was told why")
+            try:
+                raise error
+            finally:
+                del error
         return self._result
 
 

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import libvirt
 
-from ceilo_agent.discovery.libvirt.calls import Call, Crew
+from ceilo_agent.discovery.libvirt.calls import Call, Crew, DeadlinePassed
+from ceilo_agent.discovery.libvirt.opening import Opening, Pause, close_later, open_read_only
+from ceilo_agent.discovery.libvirt.unreachable import explain, explain_silence, is_local
 from ceilo_agent.errors import Unavailable
 
 LOG = logging.getLogger(__name__)
@@ -26,9 +27,8 @@ SYSTEM_SOCKETS: Final = (
 KEEPALIVE: Final = (5, 3)
 """Seconds between probes of a silent peer, and how many may go unanswered."""
 
-_event_loop = threading.Lock()
-_event_loop_runs = False
-
+PATIENCE: Final = 30.0
+"""Seconds after which an attempt to open is given up: another daemon may serve the socket now."""
 
 SYSTEM: Final = "qemu:///system"
 """What is read where nothing else is configured."""
@@ -47,68 +47,70 @@ def choose_uri(configured: str | None) -> tuple[str, str]:
     return "test:///default", "no libvirtd was found; these are the guests of its test driver"
 
 
-def start_event_loop() -> None:
-    """Run libvirt's event loop on a daemon thread, once per process and before connections open."""
-    global _event_loop_runs  # noqa: PLW0603 - libvirt's loop is one per process, too
-    with _event_loop:
-        if _event_loop_runs:
-            return
-        libvirt.registerErrorHandler(_log_error, None)
-        libvirt.virEventRegisterDefaultImpl()
-        threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
-        _event_loop_runs = True
-
-
-def _run_events() -> None:
-    while True:
-        libvirt.virEventRunDefaultImpl()
-
-
-def _log_error(_context: object, error: tuple[Any, ...]) -> None:
-    """Keep libvirt from printing each error on standard error; who called gets it as well."""
-    LOG.debug("libvirt: %s", error[2])
-
-
 class Connection:
     """A connection and the crew that calls over it.
 
     Args:
         uri: what to open.
         name: of its threads.
-        opened: called with each new virConnect, on a thread of the crew, to register events; it
-            returns the ids of their callbacks.
+        opened: called with each new virConnect, on another thread, to register events; it returns
+            the ids of their callbacks.
     """
 
     def __init__(
         self, uri: str, name: str, opened: Callable[[Any], list[int]] | None = None
     ) -> None:
         self.uri = uri
+        self._name = name
         self._crew = Crew(name)
         self._opened = opened
         self._handle: Any = None
         self._callbacks: list[int] = []
-        self._opening: Call | None = None
+        self._opening: Opening | None = None
+        self._began = 0.0
+        self._pause = Pause()
+        self._fault = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is open, and its peer there as far as is known."""
+        try:
+            return bool(self._handle is not None and self._handle.isAlive())
+        except libvirt.libvirtError:
+            return False
 
     def get(self, deadline: float) -> Any:
         """Return the open virConnect, opening it if need be before `deadline` (CLOCK_MONOTONIC).
 
+        An attempt that does not end goes on, and the next call takes up what comes of it, until it
+        is given up. There are pauses after attempts that cost something.
+
         Raises:
-            Unavailable: the hypervisor does not answer; the next call tries again.
+            Unavailable: the hypervisor does not answer, in words for operators.
         """
-        if self._handle is not None and self._alive():
+        if self.alive:
             return self._handle
         self._drop()
         if self._opening is None:
-            self._opening = self._crew.start(self._open)
+            self._opening = self._begin(time.monotonic())
         try:
-            self._handle, self._callbacks = self._opening.result(deadline, give_up=False)
+            self._handle, self._callbacks = self._opening.result(deadline)
+        except DeadlinePassed:
+            now = time.monotonic()
+            if now - self._began > PATIENCE:
+                self._opening.give_up()
+                self._opening = None
+                self._pause.grow(now)
+            self._fault = explain_silence(self.uri)
+            raise Unavailable(self._fault) from None
         except libvirt.libvirtError as error:
             self._opening = None
-            raise Unavailable(f"libvirt at {self.uri} cannot be reached: {error}") from error
-        except Unavailable:
-            # The opening call goes on; the next cycle takes its result up.
-            raise Unavailable(f"libvirt at {self.uri} does not answer") from None
+            self._fault = explain(self.uri, error)
+            if not is_local(self.uri):  # a unix socket that refuses costs nothing
+                self._pause.grow(time.monotonic())
+            raise Unavailable(self._fault) from error
         self._opening = None
+        self._pause.end()
         LOG.info("connected to libvirt at %s", self.uri)
         return self._handle
 
@@ -118,42 +120,35 @@ class Connection:
 
     def lost(self, error: libvirt.libvirtError, handle: Any) -> None:
         """Drop the connection if the error of a call over `handle` means that it is gone."""
-        gone = error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
-        if handle is self._handle and (gone or not self._alive()):
+        if handle is self._handle and (is_gone(error) or not self.alive):
             self._drop()
 
     def close(self) -> None:
         """Forget the connection; a close that blocks keeps nobody waiting."""
         self._drop()
+        if self._opening is not None:
+            self._opening.give_up()
+            self._opening = None
         self._crew.close()
-
-    def _alive(self) -> bool:
-        try:
-            return bool(self._handle is not None and self._handle.isAlive())
-        except libvirt.libvirtError:
-            return False
 
     def _drop(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            # Closing speaks to the peer and may block: leave it to a thread of its own.
-            work = (handle, self._callbacks)
-            threading.Thread(target=_close, args=work, daemon=True).start()
+            close_later(handle, self._callbacks)
 
-    def _open(self) -> tuple[Any, list[int]]:
-        start_event_loop()
-        handle = libvirt.openReadOnly(self.uri)
-        try:
-            handle.setKeepAlive(*KEEPALIVE)
-        except libvirt.libvirtError as error:
-            LOG.debug("no keepalive for %s: %s", self.uri, error)
-        return handle, self._opened(handle) if self._opened is not None else []
+    def _begin(self, now: float) -> Opening:
+        if self._pause.left(now):
+            raise Unavailable(self._fault)
+        opening = Opening.begin(
+            self._name, lambda: open_read_only(self.uri, KEEPALIVE, self._opened)
+        )
+        if opening is None:
+            # Each of those under way ends when the daemon answers or ends.
+            raise Unavailable(explain_silence(self.uri))
+        self._began = now
+        return opening
 
 
-def _close(handle: Any, callbacks: list[int]) -> None:
-    """Close a connection. Its callbacks hold it open, here and at the peer, until they are gone."""
-    for callback in callbacks:
-        with contextlib.suppress(libvirt.libvirtError):
-            handle.domainEventDeregisterAny(callback)
-    with contextlib.suppress(libvirt.libvirtError):
-        handle.close()
+def is_gone(error: libvirt.libvirtError) -> bool:
+    """Tell whether an error of a call is one of the connection, not of what was asked."""
+    return error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)

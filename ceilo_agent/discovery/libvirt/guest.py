@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
+from ceilo_agent.discovery.compute_api.server import Server
 from ceilo_agent.discovery.libvirt import nova
 from ceilo_agent.discovery.libvirt.connection import Connection
 
@@ -64,6 +65,7 @@ class Guest(msgspec.Struct, eq=False):
         description: what the XML said.
         connection: whom to ask.
         stale: set when the bulk reply shows devices that the XML did not.
+        server: what Nova's API knows of it, None where it is not asked or has not answered.
     """
 
     uuid: str
@@ -72,6 +74,7 @@ class Guest(msgspec.Struct, eq=False):
     description: Description
     connection: Connection
     stale: bool = False
+    server: Server | None = None
 
 
 def describe(xml: str) -> Description:

@@ -146,8 +146,10 @@ class Reading:
         if self._fault is not None:
             self._harvest.fail(ask.guests, str(self._fault))
             return
+        groups = self._lines.answerable(self._groups, self._deadline)
+        if groups != self._groups:
+            self._harvest.cold.update(guest.uuid for guest in ask.guests)
         ask.began = time.monotonic()
-        groups = self._groups
         if ask.kind is Kind.MONITOR_FREE:
             groups &= MONITOR_FREE
         else:
@@ -190,9 +192,15 @@ class Reading:
         try:
             answer = call.result(0.0)
         except libvirt.libvirtError as error:
-            if ask.line.failed(error) and not ask.again:
-                # libvirt answered a moment ago: it was started anew.
+            gone = ask.line.failed(error)
+            if not ask.again:
+                # libvirt was started anew, or one of the guests died while it was asked.
                 self._waiting.append(Ask(ask.kind, ask.guests, again=True))
+            elif len(ask.guests) > 1 and not gone:
+                # One of them fails the call for all.
+                middle = len(ask.guests) // 2
+                for part in (ask.guests[:middle], ask.guests[middle:]):
+                    self._waiting.append(Ask(ask.kind, part, again=True))
             else:
                 self._harvest.fail(ask.guests, f"libvirt: {error}")
             return

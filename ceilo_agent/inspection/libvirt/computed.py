@@ -81,19 +81,21 @@ def disk_capacity(reply: Reply, prefix: str, guest: Guest) -> Volume | None:  # 
 
 def root_size(reply: Reply, prefix: str, guest: Guest) -> Volume | None:  # noqa: ARG001
     """Return the flavor's disk less its ephemeral disk (as Ceilometer)."""
-    flavor = _flavor(guest)
-    return None if flavor is None else flavor["disk"] - flavor["ephemeral"]
+    sizes = _flavor_sizes(guest)
+    if "disk" not in sizes or "ephemeral" not in sizes:
+        return None
+    return sizes["disk"] - sizes["ephemeral"]
 
 
 def ephemeral_size(reply: Reply, prefix: str, guest: Guest) -> Volume | None:  # noqa: ARG001
     """Return the flavor's ephemeral disk."""
-    flavor = _flavor(guest)
-    return None if flavor is None else flavor["ephemeral"]
+    return _flavor_sizes(guest).get("ephemeral")
 
 
-def _flavor(guest: Guest) -> dict[str, Any] | None:
+def _flavor_sizes(guest: Guest) -> Mapping[str, int]:
     instance = guest.description.instance
-    return instance.flavor if instance is not None else None
+    flavor = instance.flavor if instance is not None else None
+    return flavor.sizes if flavor is not None else {}
 
 
 FUNCTIONS: Final[Mapping[str, Compute]] = {

@@ -26,6 +26,10 @@ CAPPED: Final = (
     "too many calls to libvirt wait for guests that hang to ask for this one's QEMU; "
     + WITHOUT_QEMU
 )
+COLD: Final = (
+    "libvirt was just started and is finding out what this host can do; "
+    "CPU times and memory bandwidth come after that"
+)
 LATE: Final = "libvirt did not answer in time"
 
 
@@ -40,12 +44,14 @@ class Harvest:
         rows: the best of each guest, by its id.
         controls: the last that was seen of each guest that was looked at, by its id.
         capped: ids of guests that were not asked because too many calls are stuck.
+        cold: ids of guests that were not asked for all because libvirtd was just started.
     """
 
     def __init__(self, groups: int, known: Experience) -> None:
         self.rows: dict[str, Row] = {}
         self.controls: dict[str, Control] = {}
         self.capped: set[str] = set()
+        self.cold: set[str] = set()
         self._groups = groups
         self._known = known
         self._pending: set[str] = set()
@@ -159,6 +165,8 @@ class Harvest:
             if row.condition is not Condition.ANSWERS:
                 row = self._judged(row)
                 missing.append(_missing(guest, self._reason(row), partial=True))
+            elif guest.uuid in self.cold:
+                missing.append(_missing(guest, COLD, partial=True))
             mark(row, self._silence(row, now))
             rows.append(row)
         return rows, missing

@@ -12,17 +12,18 @@ import libvirt
 from ceilo_agent.discovery.libvirt.guest import Guest
 from ceilo_agent.inspection.libvirt import cgroup
 from ceilo_agent.inspection.libvirt.allocation import Allocation
+from ceilo_agent.inspection.libvirt.incoming import Incoming
 from ceilo_agent.inspection.libvirt.layout import NOT_GIVEN, Layout
 from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.reader import Reader
 from ceilo_agent.inspection.libvirt.resources import GuestResources
 from ceilo_agent.inspection.libvirt.rows import Row
+from ceilo_agent.inspection.libvirt.taps import Taps
 from ceilo_agent.meters.catalogue import catalogue
 from ceilo_agent.plugins import Context, Inspector, Missing, Observation, Snapshot, Target
 from ceilo_agent.sample import Meter
 
-INCOMING: Final = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
-"""Reasons of a paused guest that is not this host's yet, unless it was seen running here."""
+NOTHING: Final[Collection[str]] = frozenset()
 
 
 class LibvirtInspector(Inspector):
@@ -35,7 +36,8 @@ class LibvirtInspector(Inspector):
         self._catalogue = catalogue("compute")
         self._layouts: dict[frozenset[str], Layout] = {}
         self._resources: dict[str, tuple[tuple[Any, ...], GuestResources]] = {}
-        self._ran: dict[str, int] = {}
+        self._incoming = Incoming()
+        self._taps = Taps()
         self._reader: Reader | None = None
         stopped = bool(context.options.get("compute.report_stopped_instance_metrics"))
         self._allocation = Allocation(self._catalogue, context.host, stopped_are_listed=stopped)
@@ -55,14 +57,16 @@ class LibvirtInspector(Inspector):
         """
         present = {target.id for target in targets}
         self._resources = {k: v for k, v in self._resources.items() if k in present}
-        self._ran = {k: v for k, v in self._ran.items() if k in present}
-        guests: list[Guest] = [target.handle for target in targets]
+        self._incoming.forget(present)
+        self._taps.forget(present)
+        listed: list[Guest] = [target.handle for target in targets]
+        guests, incoming = self._incoming.part(listed, deadline)
         local = bool(guests) and cgroup.is_local(guests[0].connection.uri)
         self._cgroups.begin(present, local=local)
         rows, missing = self._read(guests, wanted, deadline) if guests else ([], [])
         found = list(self.observe(rows, wanted))
         unread = {lack.target for lack in missing if not lack.partial}
-        whole = self._allocation.observe(guests, rows, unread, wanted, deadline)
+        whole = self._allocation.observe(listed, [*rows, *incoming], unread, wanted, deadline)
         if whole is not None:
             found.append(whole)
         return Snapshot(found, missing)
@@ -76,8 +80,10 @@ class LibvirtInspector(Inspector):
         """Turn replies into observations, one per resource that has a wanted meter."""
         layout = self._layout(wanted)
         ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        rows = list(rows)
+        taken = self._taps.taken(rows)
         for guest, whole, clock, _ in rows:
-            if not self._is_here(guest, whole):
+            if not self._incoming.is_here(guest, whole):
                 continue
             reply = whole
             if NOT_GIVEN in whole.values():
@@ -86,6 +92,7 @@ class LibvirtInspector(Inspector):
                 # libvirt 9.0 tells CPU times of stopped guests; they are of no process of theirs.
                 reply = {name: reply[name] for name in reply if not name.startswith("cpu.")}
             resources = self._resources_of(guest, reply)
+            resources.taken = taken.get(guest.uuid, NOTHING)
             moment = clock + ahead
             for kind, found in layout.kinds.items():
                 for prefix, (resource, incarnation) in PARTS[kind](reply, resources):
@@ -129,21 +136,10 @@ class LibvirtInspector(Inspector):
             layout = self._layouts[wanted] = Layout(self._catalogue, wanted)
         return layout
 
-    def _is_here(self, guest: Guest, reply: dict[str, Any]) -> bool:
-        """Tell whether this host reports the guest: a migrating one is reported where it runs."""
-        state = reply.get("state.state")
-        if state == libvirt.VIR_DOMAIN_RUNNING:
-            self._ran[guest.uuid] = guest.run
-        return not (
-            state == libvirt.VIR_DOMAIN_PAUSED
-            and reply.get("state.reason") in INCOMING
-            and self._ran.get(guest.uuid) != guest.run
-        )
-
     def _resources_of(self, guest: Guest, reply: dict[str, Any]) -> GuestResources:
         state, reason = reply.get("state.state", 0), reply.get("state.reason", 0)
         vcpus = reply.get("vcpu.current")
-        key = (guest, state, reason, vcpus)
+        key = (guest, state, reason, vcpus, guest.server)
         cached = self._resources.get(guest.uuid)
         if cached is not None and cached[0] == key:
             return cached[1]

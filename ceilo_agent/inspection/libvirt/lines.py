@@ -10,6 +10,7 @@ returned, and a call that is likely to hang has a line of its own.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -18,10 +19,14 @@ import libvirt
 from ceilo_agent.discovery.libvirt.calls import MAX_IN_FLIGHT, Call
 from ceilo_agent.discovery.libvirt.connection import Connection
 from ceilo_agent.discovery.libvirt.guest import Guest
+from ceilo_agent.inspection.libvirt.warmup import NEEDY, Warmup
 
 MAX_STUCK: Final = 12
 """Calls that may be under way, so that no more can ever be stuck. libvirtd works on 20 at a time
 (`max_workers`), of all its clients; the rest is left to them."""
+
+WARMUP_SHARE: Final = 0.3
+"""Of the time that is left in a cycle, to wait for a libvirtd that was just started."""
 
 Answer = list[tuple[Any, dict[str, Any]]]
 
@@ -59,6 +64,11 @@ class Line:
     def known(self) -> int:
         """How many guests it can ask for without looking them up."""
         return len(self._domains)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its connection is open."""
+        return self._connection.alive
 
     def open(self, deadline: float) -> None:
         """Have the connection open before `deadline` (CLOCK_MONOTONIC).
@@ -105,11 +115,28 @@ class Lines:
         self.uri = uri
         self._lines: list[Line] = []
         self._numbers = itertools.count(1)
+        self._warmup = Warmup(uri)
+        self._fresh = True
 
     @property
     def in_flight(self) -> int:
         """How many calls are under way."""
         return sum(line.in_flight for line in self._lines)
+
+    def answerable(self, groups: int, deadline: float) -> int:
+        """Return which of the groups may be asked for without holding up everybody.
+
+        Args:
+            groups: flags of the bulk call.
+            deadline: of the cycle, CLOCK_MONOTONIC.
+        """
+        if not groups & NEEDY:
+            return groups
+        if self._fresh:  # perhaps libvirtd is, too
+            self._fresh = False
+            now = time.monotonic()
+            self._warmup.begin(now + WARMUP_SHARE * max(0.0, deadline - now))
+        return groups & ~NEEDY if self._warmup.cold else groups
 
     def take(self, deadline: float, *, apart: bool) -> Line:
         """Return an open line without a stuck call and with room for a call.
@@ -129,6 +156,7 @@ class Lines:
             name = f"libvirt-read-{next(self._numbers)}"
             line = Line(self.uri, name, apart=apart)
             self._lines.append(line)
+        self._fresh = self._fresh or not any(each.alive for each in self._lines)
         line.open(deadline)
         return line
 

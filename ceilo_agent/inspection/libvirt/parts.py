@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from ceilo_agent.inspection.libvirt.resources import GuestResources, Part
 
+COUNTERS: Final = ("rx.bytes", "tx.bytes", "rx.pkts", "tx.pkts")
+"""libvirt gives none of them where the host has no such device (any more)."""
+
 Reply = Mapping[str, Any]
 Found = Iterator[tuple[str, Part]]
 
@@ -38,6 +41,9 @@ def _interfaces(reply: Reply, resources: GuestResources) -> Found:
         # Two devices of one name would be one series: the first has it.
         if name and name not in seen:
             seen.add(name)
+            if not any(f"net.{number}.{field}" in reply for field in COUNTERS):
+                resources.lose(name)
+                continue
             interface = resources.interface(name)
             if interface is not None:
                 yield f"net.{number}.", interface

@@ -6,13 +6,14 @@ For a domain that Nova did not make, the display name is the domain's name and t
 
 from __future__ import annotations
 
-import hashlib
+import itertools
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import libvirt
 
 from ceilo_agent.discovery.libvirt.guest import Description, Guest, Interface
-from ceilo_agent.discovery.libvirt.nova import Instance
+from ceilo_agent.inspection.libvirt.nova_metadata import metadata_of, owner_of
 from ceilo_agent.sample import Resource
 
 POWER_STATES: Final = {
@@ -56,6 +57,9 @@ def _reasons() -> dict[tuple[int, int], str]:
 REASONS: Final = _reasons()
 
 
+_losses: Final = itertools.count(1)
+
+
 class Part(NamedTuple):
     """A resource, and what changes when its counters begin anew."""
 
@@ -64,16 +68,20 @@ class Part(NamedTuple):
 
 
 class GuestResources:
-    """The resources of one guest, made once and shared by its samples until something changes."""
+    """The resources of one guest, made once and shared by its samples until something changes.
+
+    Attributes:
+        taken: the guest's network devices that another guest has now.
+    """
 
     def __init__(self, guest: Guest, host: str, state: int, reason: int, vcpus: int | None) -> None:
         self._guest = guest
         self._metadata = _metadata(guest, host, state, reason, vcpus)
-        instance = guest.description.instance
-        self._owner = (
-            (instance.project_id, instance.user_id) if instance is not None else (None, None)
-        )
+        self._owner = owner_of(guest.description.instance, guest.server)
         self._parts: dict[tuple[str, str], Part | None] = {}
+        self._lost: dict[str, int] = {}
+        self._absent: set[str] = set()
+        self.taken: Collection[str] = ()
         self.instance = self._part("instance", guest.uuid, {}, "")
 
     def vcpu(self, number: int) -> Part:
@@ -99,12 +107,16 @@ class GuestResources:
                 extra = {"disk_name": target, "disk_source": path or disk.source}
                 resource_id = f"{self._guest.uuid}-{target}"
                 self._parts[key] = self._part("instance_disk", resource_id, extra, disk.identity)
-        elif self._parts[key] is None and path is not None:
-            self._guest.stale = True  # a medium was put in
+        elif path is not None and path != self._path(key):
+            # A medium was put in, or a snapshot or a block job put another file in its place.
+            self._guest.stale = True
         return self._parts[key]
 
     def interface(self, target: str) -> Part | None:
-        """Return a network interface; None until the XML tells of it."""
+        """Return a network interface; None until the XML tells of it, or if it is taken."""
+        if target in self.taken:
+            self.lose(target)
+            return None
         key = ("nic", target)
         if key not in self._parts:
             nic = self._guest.description.interfaces.get(target)
@@ -120,8 +132,19 @@ class GuestResources:
             }
             resource_id = self._interface_id(nic)
             kind = "instance_network_interface"
-            self._parts[key] = self._part(kind, resource_id, extra, nic.mac or "")
+            device = f"{nic.mac or ''} {self._lost.get(target, '')}".strip()
+            self._parts[key] = self._part(kind, resource_id, extra, device)
+            self._absent.discard(target)
         return self._parts[key]
+
+    def lose(self, target: str) -> None:
+        """Take note that the device of an interface is gone: another one of its name is new."""
+        self._parts.pop(("nic", target), None)
+        if target not in self._guest.description.interfaces:
+            self._guest.stale = True
+        if target not in self._absent:
+            self._absent.add(target)
+            self._lost[target] = next(_losses)
 
     def other(self, kind: str, name: str, extra: dict[str, Any]) -> Part:
         """Return a part that only the reply knows: an I/O thread, a cache bank, a memory node."""
@@ -130,6 +153,10 @@ class GuestResources:
             resource_id = f"{self._guest.uuid}-{name}"
             found = self._parts[kind, name] = self._part(kind, resource_id, extra, "")
         return found
+
+    def _path(self, key: tuple[str, str]) -> str | None:
+        part = self._parts[key]
+        return part.resource.metadata["disk_source"] if part is not None else None
 
     def _part(self, kind: str, resource_id: str, extra: dict[str, Any], device: str) -> Part:
         metadata = self._metadata | extra if extra else self._metadata
@@ -171,37 +198,10 @@ def _metadata(
     if description.text:
         metadata["description"] = description.text
     if instance is not None:
-        metadata.update(_nova_metadata(instance, host))
+        metadata |= metadata_of(instance, guest.server, host, metadata)
     return metadata
 
 
 def _display_name(description: Description) -> str:
     instance = description.instance
     return instance.name if instance is not None and instance.name else description.name
-
-
-def _nova_metadata(instance: Instance, host: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        # How Nova hides its hosts from users (`nova.api.openstack.compute.views.servers`).
-        "host": hashlib.sha224(f"{instance.project_id or ''}{host}".encode()).hexdigest(),
-        "image": {"id": instance.image_ref} if instance.image_ref else None,
-        "image_ref": instance.image_ref,
-        "image_ref_url": None,
-        "task_state": "",
-    }
-    if instance.created_at:
-        metadata["created_at"] = instance.created_at
-    if instance.image_meta is not None:
-        metadata["image_meta"] = instance.image_meta
-    if instance.flavor is not None:
-        flavor = instance.flavor
-        metadata |= {
-            "flavor": flavor,
-            "instance_type": flavor["name"],
-            "vcpus": flavor["vcpus"],
-            "memory_mb": flavor["ram"],
-            "disk_gb": flavor["disk"],
-            "ephemeral_gb": flavor["ephemeral"],
-            "root_gb": flavor["disk"] - flavor["ephemeral"],
-        }
-    return metadata

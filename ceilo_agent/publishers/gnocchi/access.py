@@ -16,9 +16,10 @@ from keystoneauth1.session import Session
 
 from ceilo_agent import __version__
 from ceilo_agent.errors import ConfigError, Fault, Retryable
+from ceilo_agent.openstack.credentials import Section, short
 from ceilo_agent.plugins import Context
 from ceilo_agent.publishers.gnocchi.client import Client, Reply
-from ceilo_agent.publishers.gnocchi.credentials import Credentials, Section, short
+from ceilo_agent.publishers.gnocchi.credentials import Credentials
 from ceilo_agent.publishers.gnocchi.settings import AuthType, GnocchiOptions
 from ceilo_agent.publishers.line import Line, fault_on
 from ceilo_agent.publishers.web import IDLE_AT_MOST

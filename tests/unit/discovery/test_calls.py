@@ -98,6 +98,32 @@ def test_an_idle_crew_keeps_no_answer_alive():
     assert answer() is None
 
 
+def test_a_call_that_failed_keeps_nothing_alive_once_it_was_told():
+    class Connection:
+        pass
+
+    def fail(_):
+        raise ValueError("gone")
+
+    def ask():
+        connection = Connection()
+        call = crew.start(fail, connection)
+        with pytest.raises(ValueError, match="gone"):
+            call.result(soon())
+        return weakref.ref(connection)
+
+    crew = Crew("failing")
+    gc.collect()
+    gc.disable()
+    try:
+        known = ask()
+        crew.start(int).result(soon())
+        assert known() is None
+    finally:
+        gc.enable()
+        crew.close()
+
+
 def test_threads_are_daemons_and_end_when_the_crew_closes():
     before = threading.active_count()
     crew = Crew("crew-test")

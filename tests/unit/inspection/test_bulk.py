@@ -355,6 +355,28 @@ def test_an_error_of_libvirt_is_the_reason(hypervisor: Hypervisor, reader: Reade
     assert not any(lack.partial for lack in missing.values())
 
 
+@pytest.mark.parametrize("moments", [1, 10**6])
+def test_a_guest_that_fails_its_call_costs_no_other_one_its_samples(
+    hypervisor: Hypervisor, reader: Reader, monkeypatch: pytest.MonkeyPatch, moments: int
+) -> None:
+    """libvirt fails the whole call when a QEMU dies in the middle of it."""
+    answers, failed = hypervisor.stats, 0
+
+    def stats(uuids: Sequence[str], groups: int, flags: int) -> list[dict[str, Any]]:
+        nonlocal failed
+        if "7" in uuids and failed < moments:
+            failed += 1
+            raise Fault(libvirt.VIR_FROM_QEMU, libvirt.VIR_ERR_OPERATION_FAILED)
+        return answers(uuids, groups, flags)
+
+    monkeypatch.setattr(hypervisor, "stats", stats)
+    rows, missing = read(reader, fleet(hypervisor, 24))
+    broken = set() if moments == 1 else {"7"}
+    assert rows.keys() == {str(n) for n in range(24)} - broken
+    assert missing.keys() == broken
+    assert failed <= 6
+
+
 def test_a_connection_that_was_lost_is_opened_anew_in_the_same_cycle(
     hypervisor: Hypervisor, reader: Reader
 ) -> None:
