@@ -101,7 +101,7 @@ def _save(file: LogFile, shelf: Shelf, path: Path) -> Saved:
     assert file.db is not None
     rows, count, samples = Rows(file.db), 0, 0
     publishers = {cursor.id for cursor in shelf.cursors.values()}
-    with Wreck(path) as wreck:
+    with contextlib.closing(Wreck(path)) as wreck:
         found = wreck.rows()
         more = True
         while more:
