@@ -120,11 +120,17 @@ class Shelf:
         return entry
 
     def set_aside(self, cursor: Cursor, at: float, reason: str, count: int, data: bytes) -> None:
-        """Add samples that a publisher refused."""
+        """Add samples that a publisher refused; its cursor was pinned before it went on."""
         self.number += 1
         self.asides.append(Aside(self.number, cursor, at, reason, count, data))
         cursor.counters.set_aside += count
         cursor.turn += 1
+
+    def stored_asides(self) -> None:
+        """Note that the file has all that was set aside."""
+        for aside in self.asides:
+            aside.cursor.pinned = None
+        self.asides.clear()
 
     def stored(self, entries: Iterable[Entry]) -> None:
         """Note that the file has these rows."""
@@ -180,13 +186,15 @@ class Shelf:
             for cursor in entry.cursors:
                 lost[cursor] = lost.get(cursor, 0) + cursor.lose(entry.seq, entry.count)
         size = sum(len(aside.data) for aside in self.asides)
-        while size > most:
+        while size > HELD_BYTES:  # at the end none is dropped: a later process gets them again
             aside = self.asides.pop(0)
             size -= len(aside.data)
             aside.cursor.counters.set_aside -= aside.count
             aside.cursor.counters.dropped += aside.count
             aside.cursor.turn += 1
             lost[aside.cursor] = lost.get(aside.cursor, 0) + aside.count
+            if not self.held_aside(aside.cursor):
+                aside.cursor.pinned = None
         return lost
 
     def held_aside(self, cursor: Cursor) -> int:
@@ -200,7 +208,7 @@ class Shelf:
         audiences = {
             number: [cursor.id for cursor in members] for number, members in self.members.items()
         }
-        return State(self.seq, [c.record() for c in self.cursors.values() if c.id], audiences)
+        return State(self.seq, [c.sure() for c in self.cursors.values() if c.id], audiences)
 
     def load(self, seq: int, records: Iterable[Record], audiences: Mapping[int, list[int]]) -> None:
         """Take up what an earlier process knew; what was added since goes behind it."""

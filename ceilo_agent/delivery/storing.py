@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ceilo_agent.delivery import bounds
-from ceilo_agent.delivery.bounds import Limits
+from ceilo_agent.delivery.bounds import Bound, Limits
 from ceilo_agent.delivery.cursor import Cursor, Entry
 from ceilo_agent.delivery.entries import compress
 from ceilo_agent.delivery.logfile import LogFile
@@ -58,12 +58,12 @@ class Storing:
 
     Attributes:
         bytes: what all rows in the file cost.
-        lost: samples that were dropped for a bound, by publisher, until somebody tells of them.
+        lost: samples that were dropped, by publisher and bound, until somebody tells of them.
     """
 
     def __init__(self, shelf: Shelf, file: LogFile) -> None:
         self.bytes = 0
-        self.lost: dict[Cursor, int] = {}
+        self.lost: dict[tuple[Cursor, Bound], int] = {}
         self._shelf = shelf
         self._file = file
 
@@ -118,7 +118,7 @@ class Storing:
             if excess > 0:
                 more, lost = bounds.make_room(shelf, rows, excess)
                 freed += more
-                self.count(lost)
+                self.count(lost, Bound.BYTES)
             added = self._add(rows, data)
             noted = self._note(rows, entries, now)
         self.bytes += added - freed
@@ -126,24 +126,25 @@ class Storing:
         shelf.fresh.clear()
         shelf.gone.clear()
         shelf.gone_asides.clear()
-        shelf.asides.clear()
+        shelf.stored_asides()
         for cursor, turn in noted:
             cursor.noted = turn
         shelf.stored(entries)
         if part is not None:
             part.written() if done else part.failed()
 
-    def count(self, lost: dict[Cursor, int]) -> None:
+    def count(self, lost: dict[Cursor, int], bound: Bound) -> None:
         """Note samples that were dropped for a bound."""
         for cursor, count in lost.items():
             if count:
-                self.lost[cursor] = self.lost.get(cursor, 0) + count
+                self.lost[cursor, bound] = self.lost.get((cursor, bound), 0) + count
 
     def _keep_few(self, rows: Rows, most: int) -> None:
         shelf = self._shelf
         for cursor in shelf.cursors.values():
             if cursor.waiting > most:
-                self.count({cursor: bounds.drop_beyond(cursor, rows, shelf.gone, most)})
+                lost = bounds.drop_beyond(cursor, rows, shelf.gone, most)
+                self.count({cursor: lost}, Bound.SAMPLES)
 
     def _clear(self, rows: Rows) -> tuple[dict[int, int], int]:
         """Delete what everybody is past."""
