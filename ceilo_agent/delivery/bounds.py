@@ -6,12 +6,14 @@ What is dropped is counted at once; the file follows with the transaction at han
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from ceilo_agent.delivery.amounts import size, span
 from ceilo_agent.delivery.cursor import Cursor, Head
 from ceilo_agent.delivery.rows import Rows
-from ceilo_agent.delivery.shelf import Shelf
+from ceilo_agent.delivery.shelf import HELD_BYTES, Shelf
 
 PAGE: Final = 64
 """Rows that are looked up at once."""
@@ -29,6 +31,36 @@ class Limits(NamedTuple):
     max_bytes: int = 2 << 30
     max_samples: int = 0
     max_age: float = 7 * 86400.0
+
+
+class Bound(enum.Enum):
+    """What samples are dropped for."""
+
+    BYTES = enum.auto()
+    SAMPLES = enum.auto()
+    AGE = enum.auto()
+    MEMORY = enum.auto()
+    """They could not be written."""
+
+
+def told(bound: Bound, limits: Limits, used: int, waiting: int) -> str:
+    """Return a bound in words: its option, its value and how full it is.
+
+    Args:
+        bound: that was reached.
+        limits: in force.
+        used: bytes in the file.
+        waiting: samples that wait for the publisher.
+    """
+    match bound:
+        case Bound.BYTES:
+            return f"[delivery] max_bytes is {size(limits.max_bytes)}, {size(used)} are in use"
+        case Bound.SAMPLES:
+            return f"[delivery] max_samples is {limits.max_samples}, {waiting} wait"
+        case Bound.AGE:
+            return f"[delivery] max_age is {span(limits.max_age)}, they waited for longer"
+        case Bound.MEMORY:
+            return f"they cannot be written, and memory holds {size(HELD_BYTES)} of such at most"
 
 
 def heads(cursor: Cursor, rows: Rows | None, gone: set[int]) -> Iterator[Head]:
@@ -76,6 +108,16 @@ def drop_before(cursor: Cursor, rows: Rows | None, gone: set[int], moment: float
     old = []
     for head in heads(cursor, rows, gone):
         if head.at >= moment:
+            break
+        old.append(head)
+    return sum(cursor.drop(head.seq, head.length) for head in old)
+
+
+def drop_upto(cursor: Cursor, rows: Rows | None, gone: set[int], seq: int) -> int:
+    """Drop samples of one publisher up to a row; return how many."""
+    old = []
+    for head in heads(cursor, rows, gone):
+        if head.seq > seq:
             break
         old.append(head)
     return sum(cursor.drop(head.seq, head.length) for head in old)

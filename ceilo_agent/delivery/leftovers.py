@@ -56,7 +56,8 @@ def take_over(log: Log, workers: int) -> None:
     progress: dict[str, int] = {}
     log.use(lambda rows: progress.update(rows.taken_over()))
     for name in progress.keys() - {place.name for place in places}:
-        log.receive(_forgets(name))
+        if name.startswith(TAKEN_OVER):  # operators' marks are in that table, too
+            log.receive(_forgets(name))
     for place in places:
         try:
             _Taking(log, place, progress.get(place.name, 0)).run()

@@ -11,7 +11,7 @@ from ceilo_agent.delivery.cursor import Head
 from ceilo_agent.delivery.entries import seal_aside, seal_row
 from ceilo_agent.delivery.ledger import Record
 from ceilo_agent.delivery.queues import Counters
-from ceilo_agent.delivery.schema import PAGE_BYTES
+from ceilo_agent.delivery.schema import DISCARD, PAGE_BYTES, REPLAY
 
 ROW_BYTES: Final = 128
 """What a row costs beside its samples: its columns, twice, for the index has them too."""
@@ -255,7 +255,14 @@ class Rows:
 
     def marked(self, most: int) -> list[tuple[Aside, object]]:
         """Return rows that are to be replayed, and their sealed samples."""
-        return self._asides("WHERE replay ORDER BY number LIMIT ?", most)
+        return self._asides("WHERE replay = ? ORDER BY number LIMIT ?", REPLAY, most)
+
+    def discarded(self) -> list[Aside]:
+        """Return rows that an operator has dropped."""
+        found = self.db.execute(
+            "SELECT number, publisher, at, reason, count FROM aside WHERE replay = ?", (DISCARD,)
+        )
+        return [_aside(row) for row in found]
 
     def aside_page(self, after: int, most: int) -> list[tuple[Aside, object]]:
         """Return rows above a number, and their sealed samples."""

@@ -40,9 +40,9 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self.directory = root / "spool"
         self.zero = self.directory / "polling" / "0"
-        self._config = root / "agent.conf"
+        self.config = root / "agent.conf"
         self._pipeline = root / "pipeline.yaml"
-        self._config.write_text(
+        self.config.write_text(
             f"[DEFAULT]\npipeline_cfg_file = {self._pipeline}\n"
             f"[delivery]\nspool_dir = {self.directory}\n"
         )
@@ -51,9 +51,19 @@ class Spool:
     def publishers(self, text: str) -> None:
         self._pipeline.write_text(PIPELINE.format(publishers=text))
 
+    def durable(self, name: str) -> None:
+        """Have a publisher of this name that waits on disk."""
+        text = PIPELINE.format(publishers=name)
+        self._pipeline.write_text(f"{text}publishers:\n  {name}: http://127.0.0.1:1/\n")
+
+    def delivery(self, text: str) -> None:
+        """Add options to [delivery]."""
+        with self.config.open("a") as file:
+            file.write(text)
+
     def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*COMMAND, "--config-file", self._config, "spool", *arguments],
+            [*COMMAND, "--config-file", self.config, "spool", *arguments],
             env={**os.environ, "PYTHONPATH": ":".join(sys.path), "COLUMNS": "100"},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -110,6 +120,27 @@ def test_list_tells_what_waits_for_whom_and_since_when(filled: Spool) -> None:
     assert " ".join(header.split()) == words
     assert rows[1].split()[:3] == ["polling/0", "store", "3"]
     assert "2026-01-01T00:00:10" in rows[1]
+
+
+def test_list_tells_how_full_the_bounds_are(filled: Spool) -> None:
+    filled.delivery("max_bytes = 2000000\nmax_samples = 40\nmax_age = 432000\n")
+    found = filled.json("list")
+    for each in found:
+        assert (each["max_bytes"], each["max_samples"], each["max_age"]) == (2000000, 40, 432000)
+        assert each["log_bytes"] > each["bytes"] > 100
+        assert each["age"] > 86400
+    *_, row, told = filled.run("list").stdout.splitlines()
+    assert row.split()[2:5] == ["3", "of", "40"]
+    assert told.startswith("polling/0: ")
+    assert " KiB of 1.91 MiB (max_bytes), the oldest waits for " in told
+    assert told.endswith(" d of 5 d (max_age)")
+
+
+def test_bounds_of_another_directory_are_not_known(filled: Spool, tmp_path: Path) -> None:
+    shutil.copytree(filled.directory, tmp_path / "copy")
+    found = filled.json("list", "--spool-dir", str(tmp_path / "copy"))
+    assert {each["max_bytes"] for each in found} == {None}
+    assert "max_bytes" not in filled.run("list", "--spool-dir", str(tmp_path / "copy")).stdout
 
 
 def test_list_tells_why_samples_wait(spool: Spool) -> None:
@@ -328,6 +359,74 @@ def test_replay_marks_what_was_refused_once(filled: Spool) -> None:
     assert "(to be sent again)" in filled.run("show", "--aside").stdout
 
 
+def test_discard_marks_all_of_an_orphan_and_nothing_of_others(filled: Spool) -> None:
+    done = filled.run("discard", "store", "--dry-run").stdout
+    assert (
+        done
+        == "polling/0: 3 samples waiting and 2 samples set aside of 'store' would be discarded\n"
+    )
+    nobody = filled.run("discard", "store", status=2)
+    assert "nothing is discarded: nobody answered (--yes)" in nobody.stderr
+    assert not any(each["to_be_discarded"] for each in filled.json("list"))
+    said = filled.run("discard", "store", "--yes").stdout
+    assert said == (
+        "polling/0: 3 samples waiting and 2 samples set aside will be discarded when the agent "
+        "starts\n"
+    )
+    found = {each["publisher"]: each["to_be_discarded"] for each in filled.json("list")}
+    assert found == {"other": 0, "store": 5}
+    rows = filled.run("list").stdout
+    assert "3 (3 to be discarded)" in rows
+    assert "2 (2 to be discarded)" in rows
+    assert {each["to_be_discarded"] for each in filled.json("show", "store", "--aside")} == {True}
+    again = filled.run("discard", "store", "--yes").stdout
+    assert again == "nothing is kept for 'store' that is not discarded already\n"
+    filled.run("check")
+
+
+def test_discard_asks_and_takes_a_no(filled: Spool) -> None:
+    done = CliRunner().invoke(
+        main, ["--config-file", str(filled.config), "spool", "discard", "store"], input="n\n"
+    )
+    assert str(done.exception) == "nothing is discarded"
+    assert not any(each["to_be_discarded"] for each in filled.json("list"))
+
+
+def test_of_a_publisher_in_the_file_only_what_it_refused_is_discarded(filled: Spool) -> None:
+    filled.durable("store")
+    refused = filled.run("discard", "store", "--yes", status=2).stderr
+    assert refused == (
+        "ceilo-agent: 'store' is in the pipeline file: what waits is delivered to it (take it out "
+        "first; --aside discards what it refused)\n"
+    )
+    filled.run("discard", "store", "--number", "2", "--yes")
+    assert [each["to_be_discarded"] for each in filled.json("list")] == [0, 1]
+    filled.run("discard", "store", "--aside", "--yes")
+    assert [each["to_be_discarded"] for each in filled.json("list")] == [0, 2]
+    assert filled.json("list")[1]["waiting"] == 3
+    assert filled.run("discard", "store", "--aside").stdout.startswith("nothing is set aside")
+
+
+def test_what_is_discarded_is_not_replayed(filled: Spool) -> None:
+    filled.run("discard", "store", "--number", "1", "--yes")
+    filled.run("replay", "store")
+    found = filled.json("list")[1]
+    assert (found["to_be_sent_again"], found["to_be_discarded"]) == (1, 1)
+
+
+def test_a_log_whose_worker_is_gone_is_not_discarded(filled: Spool) -> None:
+    filled.zero.rename(filled.zero.parent / "7")
+    refused = filled.run("discard", "store", "--yes", status=2).stderr
+    assert "polling/7: its worker is gone" in refused
+
+
+def test_with_a_faulty_pipeline_file_nothing_that_waits_is_discarded(filled: Spool) -> None:
+    filled.publishers("nonsense://")
+    assert (
+        "the pipeline file has faults" in filled.run("discard", "store", "--yes", status=2).stderr
+    )
+
+
 def test_replay_of_nothing_says_so(filled: Spool) -> None:
     assert filled.run("replay", "other").stdout == "nothing is set aside for 'other'\n"
 
@@ -450,7 +549,7 @@ def test_a_file_that_is_no_log_is_told_and_the_others_are_read(
     other.mkdir()
     (other / "log.db").write_bytes(content)
     done = filled.run("list")
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 4
     assert (
         f"ceilo-agent: {other}/log.db cannot be read: {words}\n"
         == done.stderr.splitlines(keepends=True)[0]

@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from ceilo_agent.delivery import access, logfile, shelf
+from ceilo_agent.delivery import access, logfile, marks, shelf
 from ceilo_agent.delivery import log as log_module
 from ceilo_agent.delivery.log import Limits, Log, Offer
+from ceilo_agent.delivery.spool import Place
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.sample import Sample
 from tests.unit.delivery.logs import METER, RESOURCE, Disk, Process, numbers, samples
@@ -300,6 +301,78 @@ def test_many_replays_are_taken_back_in_order(path):
     assert process.drain(most=50) == list(range(300))
 
 
+# -- what is discarded ---------------------------------------------------------------------------
+
+
+def test_what_was_set_aside_is_discarded_when_that_is_asked_for(path):
+    process = Process(path)
+    process.offer(range(6))
+    process.deliver(refused=[1, 3])
+    process.offer([6])
+    process.deliver(refused=[6])
+    process.log.tick()
+    assert marks.discard(Place(path), [1]) == 1
+    process.log.tick()
+    assert process.counted() == (7, 4, 0, 1, 2)
+    process.log.tick()
+    assert [row[0] for row in process.rows("aside")] == [2]
+    assert process.stopped().counted() == (7, 4, 0, 1, 2)
+
+
+def test_what_waits_for_an_orphan_is_discarded_and_nothing_else(path):
+    process = Process(path, ["a", "b"])
+    process.offer(range(5), "a", "b")
+    process.deliver("a", most=2)
+    process.offer(range(5, 9), "a")
+    process = process.stopped(names=["b"])
+    marks.discard_waiting(Place(path), "a")
+    for _ in range(3):
+        process.log.tick()
+    assert process.counted("a") == (9, 2, 0, 0, 7)
+    assert process.counted("b") == (5, 0, 5, 0, 0)
+    assert process.rows("taken_over") == []
+    assert [row[0] for row in process.rows()] == [1], "only what another one waits for"
+    process = process.stopped(names=["a", "b"])
+    process.offer([9], "a")
+    assert process.drain("a") == [9]
+    assert process.drain("b") == list(range(5))
+
+
+def test_a_discard_is_done_at_the_next_start_also_after_a_kill(path, tmp_path):
+    process = Process(path, ["a", "b"])
+    process.offer(range(5), "a")
+    process.log.close()
+    marks.discard_waiting(Place(path), "a")
+    process = Process(path, ["b"])
+    process.log.tick()
+    process = process.killed(tmp_path, names=["b"])
+    process.log.tick()
+    process.log.tick()
+    assert process.counted("a") == (5, 0, 0, 0, 5)
+    assert process.rows("taken_over") == process.rows() == []
+
+
+def test_what_comes_after_a_discard_was_asked_for_stays(path):
+    process = Process(path, ["a"])
+    process.offer(range(5))
+    process.log.enroll(["b"])
+    marks.discard_waiting(Place(path), "a")
+    process.offer([5, 6], "a")
+    process.log.tick()
+    assert process.counted() == (7, 0, 2, 0, 5)
+
+
+def test_a_publisher_of_the_file_loses_nothing_to_a_discard(path, caplog):
+    process = Process(path)
+    process.offer(range(5))
+    process.log.tick()
+    marks.discard_waiting(Place(path), "a")
+    process.log.tick()
+    assert process.drain() == list(range(5))
+    assert process.rows("taken_over") == []
+    assert "what waits is not discarded" in caplog.text
+
+
 # -- bounds --------------------------------------------------------------------------------------
 
 
@@ -313,6 +386,23 @@ def test_too_many_samples_drop_the_oldest(path, small):
     assert process.drain("a") == list(range(45, 70))
 
 
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Limits(max_samples=25), "max_samples is 25, 25 wait"),
+        (Limits(max_bytes=3000), "max_bytes is 2.93 KiB, 2."),
+    ],
+)
+def test_the_bound_that_drops_samples_is_named_with_how_full_it_is(
+    path, small, limits, why, caplog
+):
+    process = Process(path, limits=limits)
+    for turn in range(60):
+        process.offer(range(turn, turn + 7))
+    assert process.counted()[-1] > 0
+    assert f"of its oldest samples dropped: [delivery] {why}" in caplog.text
+
+
 def test_what_is_too_old_is_dropped(path, caplog):
     process = Process(path, limits=Limits(max_age=100))
     process.offer(range(3))
@@ -321,7 +411,10 @@ def test_what_is_too_old_is_dropped(path, caplog):
     process.clock.now += 50
     process.log.tick()
     assert process.counted() == (5, 0, 2, 0, 3)
-    assert "publisher a: a bound is reached, 3 of its oldest samples dropped" in caplog.text
+    assert (
+        "publisher a: a bound is reached, 3 of its oldest samples dropped: [delivery] max_age is "
+        "1.7 min, they waited for longer" in caplog.text
+    )
     assert process.drain() == [3, 4]
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The durable log when its files are cut, overwritten or deleted, before a start and meanwhile."""
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -317,7 +318,7 @@ def test_every_row_of_a_sound_file_is_found(path, way):
     expected = [row[0] for row in process.rows()]
     if way == "closed":
         process.log.close()
-    with Wreck(process.path) as wreck:
+    with contextlib.closing(Wreck(process.path)) as wreck:
         found = list(wreck.rows())
     rows = [each.row for each in found if isinstance(each, Waiting)]
     assert sorted(row.seq for row in rows) == expected
