@@ -123,13 +123,23 @@ def drop_upto(cursor: Cursor, rows: Rows | None, gone: set[int], seq: int) -> in
     return sum(cursor.drop(head.seq, head.length) for head in old)
 
 
-def make_room(shelf: Shelf, rows: Rows, excess: int) -> tuple[int, dict[Cursor, int]]:
-    """Delete the oldest rows of the file, in a transaction, until so many bytes are free.
+class Room(NamedTuple):
+    """What was deleted: the bytes that it cost, and how many samples, by publisher.
 
-    Returns:
-        The bytes that they cost, and the samples that were dropped, by publisher.
+    Attributes:
+        freed: bytes.
+        lost: samples that waited.
+        asides: samples that were set aside; not counted yet.
     """
-    freed, lost = 0, dict[Cursor, int]()
+
+    freed: int
+    lost: dict[Cursor, int]
+    asides: dict[Cursor, int]
+
+
+def make_room(shelf: Shelf, rows: Rows, excess: int) -> Room:
+    """Delete the oldest rows of the file, in a transaction, until so many bytes are free."""
+    freed, lost, asides = 0, dict[Cursor, int](), dict[Cursor, int]()
     by_id = {cursor.id: cursor for cursor in shelf.cursors.values()}
     while freed < excess:
         row, aside = rows.oldest(), rows.oldest_aside()
@@ -141,12 +151,8 @@ def make_room(shelf: Shelf, rows: Rows, excess: int) -> tuple[int, dict[Cursor, 
         elif aside is not None:
             owner = by_id.get(aside.publisher)
             if owner is not None:
-                owner.counters.set_aside -= aside.length
-                owner.counters.dropped += aside.length
-                owner.turn += 1
-                lost[owner] = lost.get(owner, 0) + aside.length
-            shelf.gone_asides.add(aside.number)
+                asides[owner] = asides.get(owner, 0) + aside.length
             freed += rows.delete_aside(aside.number)
         else:
             break
-    return freed, lost
+    return Room(freed, lost, asides)

@@ -186,6 +186,12 @@ class Cursor:
             self.move(*((seq + 1, 0) if end == count else (seq, end)))
         return lost
 
+    def drop_aside(self, count: int) -> None:
+        """Count samples that were set aside as dropped; below zero: take that back."""
+        self.counters.set_aside -= count
+        self.counters.dropped += count
+        self.turn += 1
+
     def lose(self, seq: int, count: int) -> int:
         """Drop a row wherever it stands; return how many samples. No file has it any more."""
         lost = self._lose(seq, count)

@@ -366,6 +366,13 @@ class Log:
         """Those of all publishers that the log knows."""
         return self._shelf.cursors.copy().values()
 
+    @property
+    def taken_over(self) -> Mapping[str, int] | None:
+        """How far logs of other workers were taken over, by directory; None: not known now."""
+        with self._locked():
+            self._access.read(_nothing)
+            return self._shelf.taken_over if self._access.loaded else None
+
     def members(self, audience: int) -> Collection[Cursor]:
         """Return the cursors of the publishers that rows of an audience are for."""
         return self._shelf.members.get(audience, ())

@@ -105,19 +105,24 @@ class Upkeep:
         if changed == self._seen:
             return more
         by_id = {cursor.id: cursor for cursor in self._shelf.cursors.values()}
-        discarded = self._discard(by_id)
+        discarded = self._discard_waiting(by_id)
         left, until = True, time.monotonic() + REPLAY_SECONDS
+        dropped: list[tuple[Cursor, int]] = []
         while left:
             count = 0
 
-            def again(intake: Intake) -> None:
+            def work(intake: Intake) -> None:
                 nonlocal count
                 count = self._again(intake, by_id)
+                dropped[:] = self._discard(intake, by_id)
 
-            put = self.receive(again)
+            put = self.receive(work)
             if put is None:
                 return more
+            for cursor, length in dropped:
+                _tell_discarded(cursor, length, "set aside")
             more.update(put)
+            count += len(dropped)
             left = count > 0
             if left and time.monotonic() >= until:
                 return more
@@ -125,8 +130,20 @@ class Upkeep:
             self._seen = changed
         return more
 
-    def _discard(self, by_id: Mapping[int, Cursor]) -> bool:
-        """Drop what is to be discarded; return whether the file has that, and no more marks.
+    def _discard(self, intake: Intake, by_id: Mapping[int, Cursor]) -> list[tuple[Cursor, int]]:
+        """Drop what was set aside and is to be discarded; return how many samples of whom."""
+        found: list[tuple[Cursor, int]] = []
+        for aside in intake.rows.discarded(AT_ONCE):
+            intake.take_back(aside.number)
+            if (cursor := by_id.get(aside.publisher)) is not None:
+                change = intake.change(cursor)
+                change.set_aside -= aside.length
+                change.dropped += aside.length
+                found.append((cursor, aside.length))
+        return found
+
+    def _discard_waiting(self, by_id: Mapping[int, Cursor]) -> bool:
+        """Drop what waits and is to be discarded; return whether no mark of it is left.
 
         Memory leads here, too: the marks go when the file has followed.
         """
@@ -138,19 +155,11 @@ class Upkeep:
             nonlocal left
             done.clear()
             left = 0
-            for aside in rows.discarded():
-                left += 1
-                cursor = by_id.get(aside.publisher)
-                if aside.number not in shelf.gone_asides and cursor is not None:
-                    cursor.counters.set_aside -= aside.length
-                    cursor.counters.dropped += aside.length
-                    cursor.turn += 1
-                    _tell_discarded(cursor, aside.length, "set aside")
-                shelf.gone_asides.add(aside.number)
             for name, seq in rows.taken_over().items():
                 if not name.startswith(DISCARDED):
                     continue
-                cursor = by_id.get(int(name.removeprefix(DISCARDED)))
+                number = name.removeprefix(DISCARDED)
+                cursor = by_id.get(int(number)) if number.isdecimal() else None
                 if cursor is None:
                     done.append(name)
                 elif cursor.enrolled:
@@ -179,7 +188,7 @@ class Upkeep:
         for aside, sealed in found:
             intake.take_back(aside.number)
             cursor = by_id.get(aside.publisher)
-            if cursor is None or aside.number in self._shelf.gone_asides:
+            if cursor is None:
                 continue
             change = intake.change(cursor)
             change.set_aside -= aside.length

@@ -9,26 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ceilo_agent.delivery import access, shelf
-from ceilo_agent.delivery import log as log_module
+from ceilo_agent.delivery import access
 from ceilo_agent.delivery.salvage import SetAside, Waiting, Wreck
 from ceilo_agent.delivery.schema import FILE, LEDGER, SALVAGE
 from ceilo_agent.errors import ConfigError
 from tests.unit.delivery.logs import Process
 
 PAGE = 4096
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "spool" / "polling" / "0"
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Let memory keep 10 samples, in rows of 4."""
-    monkeypatch.setattr(shelf, "TAIL_SAMPLES", 10)
-    monkeypatch.setattr(log_module, "ROW_SAMPLES", 4)
 
 
 def filled(path, rows=200, each=20):

@@ -62,6 +62,25 @@ def test_a_number_that_nobody_wrote_ends_nothing(tmp_path, table, column, value,
     process.log.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "seq"), [("discard x", 1), ("discard 1", b"\xff"), ("from-1", "?"), (b"\xff", 1)]
+)
+def test_a_mark_that_nobody_wrote_ends_nothing(tmp_path, name, seq, caplog):
+    process = Process(tmp_path / "0")
+    process.offer(range(30))
+    process.log.close()
+    with contextlib.closing(sqlite3.connect(process.path)) as db, db:
+        db.execute("INSERT INTO taken_over VALUES (?, ?)", (name, seq))
+    process = Process(tmp_path / "0", clock=process.clock)
+    process.log.tick()
+    assert process.drain() == [*range(30)]
+    process = process.stopped()
+    process.log.tick()
+    assert process.counted() == (30, 30, 0, 0, 0)
+    assert process.rows("taken_over") == []
+    assert "Traceback" not in caplog.text
+
+
 def test_a_mistake_in_the_code_is_told_once_and_samples_are_delivered(
     tmp_path, monkeypatch, caplog
 ):
