@@ -16,7 +16,7 @@ from ceilometer.publisher import gnocchi
 from ceilometer.sample import Sample
 from oslo_config import cfg
 
-from bench.push_load import METERS, Load, Make, Push, metadata, parts, serve
+from bench.push_load import METERS, Load, Make, Push, metadata, serve
 
 CONF = """
 [DEFAULT]
@@ -28,7 +28,7 @@ endpoint = {url}
 """
 
 
-def begin() -> Make:
+def begin() -> tuple[Make, Push]:
     url, directory = sys.argv[1:]
     path = Path(directory) / "ceilometer.conf"
     path.write_text(CONF.format(url=url))
@@ -38,8 +38,8 @@ def begin() -> Make:
         conf, urlsplit("gnocchi://?enable_filter_project=false&timeout=60")
     )
 
-    def make(load: Load, size: int) -> tuple[int, Push]:
-        samples = [
+    def make(load: Load) -> list[Sample]:
+        return [
             Sample(
                 name=meter,
                 type=kind,
@@ -55,13 +55,7 @@ def begin() -> Make:
             for r, name in enumerate(load.resources)
         ]
 
-        def push() -> None:
-            for batch in parts(samples, size):
-                publisher.publish_samples(batch)
-
-        return len(samples), push
-
-    return make
+    return make, publisher.publish_samples
 
 
 if __name__ == "__main__":

@@ -6,34 +6,28 @@ from __future__ import annotations
 import sys
 from urllib.parse import urlsplit
 
-from bench.push_load import METERS, Load, Make, Push, metadata, parts, serve
+from bench.push_load import METERS, Load, Make, Push, metadata, serve
 from ceilo_agent.plugins import Context
 from ceilo_agent.publishers.gnocchi.publisher import Gnocchi
 from ceilo_agent.publishers.gnocchi.settings import GnocchiOptions
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
 
 
-def begin() -> Make:
+def begin() -> tuple[Make, Push]:
     publisher = Gnocchi(urlsplit(sys.argv[1]), GnocchiOptions(), Context("bench", {}))
     publisher.open()
+    meters = [Meter(name, unit, SampleType(kind)) for name, kind, unit in METERS]
 
-    def make(load: Load, size: int) -> tuple[int, Push]:
-        meters = [Meter(name, unit, SampleType(kind)) for name, kind, unit in METERS]
+    def make(load: Load) -> list[Sample]:
         # Resource objects are made anew each cycle, as the log's and the polling agent's are.
-        samples = [
+        return [
             Sample(meter, resource, float(load.time), load.volume(r, m))
             for r, name in enumerate(load.resources)
             for resource in [Resource(name, "project", "user", "instance", metadata(r))]
             for m, meter in enumerate(meters)
         ]
 
-        def push() -> None:
-            for batch in parts(samples, size):
-                publisher.push(batch)
-
-        return len(samples), push
-
-    return make
+    return make, publisher.push
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -108,12 +108,13 @@ def metadata(resource: int) -> dict[str, Any]:
     }
 
 
-Push = Callable[[], None]
-Make = Callable[["Load", int], tuple[int, Push]]
-"""Given a cycle and the size of a batch: how many samples, and what pushes them."""
+Make = Callable[[Load], list[Any]]
+"""Returns the samples of a cycle, in a side's own form."""
+Push = Callable[[list[Any]], None]
+"""Pushes a batch of them."""
 
 
-def serve(begin: Callable[[], Make]) -> None:
+def serve(begin: Callable[[], tuple[Make, Push]]) -> None:
     """Push a cycle for each line and answer as `bench.contender.Cost` says.
 
     A line is ``NUMBER SIZE NAME COUNT``: of the cycle, of a batch, and whose resources, how many.
@@ -126,26 +127,21 @@ def serve(begin: Callable[[], Make]) -> None:
     # What others print (logs, warnings) must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    make = begin()
+    make, push = begin()
     for line in sys.stdin:
         number, size, name, count = line.split()
-        samples, push = make(Load(int(number), ids(name, int(count))), int(size))
+        samples = make(Load(int(number), ids(name, int(count))))
         began = time.perf_counter(), time.process_time()
-        push()
+        for start in range(0, len(samples), int(size)):
+            push(samples[start : start + int(size)])
         ended = time.perf_counter(), time.process_time()
         answer = {
             "wall": ended[0] - began[0],
             "client": ended[1] - began[1],
             "daemon": 0.0,
-            "samples": samples,
+            "samples": len(samples),
             "resident": 0.0,
             "peak": 0.0,
         }
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-
-
-def parts(items: list[Any], size: int) -> Iterator[list[Any]]:
-    """Yield a list in batches."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

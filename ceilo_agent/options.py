@@ -282,7 +282,7 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
     """
     conf = cfg.ConfigOpts()
     for group, options in GROUPS.items():
-        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+        conf.register_opts(options, group=_named(group))
     default = Path("/etc/ceilo_agent/ceilo_agent.conf")
     chosen = list(files) or ([str(default)] if default.is_file() else [])
     try:
@@ -294,7 +294,7 @@ def parse(files: Sequence[str], overrides: dict[str, Any] | None = None) -> Any:
     for name, value in (overrides or {}).items():
         if value is not None:
             group, _, option = name.rpartition(".")
-            conf.set_override(option, value, group=None if group == "DEFAULT" else group)
+            conf.set_override(option, value, group=_named(group))
     return conf
 
 
@@ -321,23 +321,21 @@ def reread(conf: Any) -> Reread:
     given: dict[str, Any] = {}
     before: dict[str, Any] = {}
     for group, name, option in _each():
-        section = None if group == "DEFAULT" else group
-        before[name] = getattr(conf[group] if section else conf, option.dest)
-        place = conf.get_location(option.dest, section)
+        before[name] = getattr(_section(conf, group), option.dest)
+        place = conf.get_location(option.dest, _named(group))
         if place is not None and place.location is Locations.set_override:
             given[name] = before[name]
     new = parse(conf.default_config_files or (), given)
     changed: list[str] = []
     fixed: list[str] = []
     for group, name, option in _each():
-        section = None if group == "DEFAULT" else group
-        if getattr(new[group] if section else new, option.dest) == before[name]:
+        if getattr(_section(new, group), option.dest) == before[name]:
             continue
         if option.mutable:
             changed.append(name)
         else:
             fixed.append(name)
-            new.set_override(option.dest, before[name], group=section)
+            new.set_override(option.dest, before[name], group=_named(group))
     return Reread(new, tuple(changed), tuple(fixed))
 
 
@@ -348,9 +346,19 @@ def _each() -> Iterator[tuple[str, str, Any]]:
             yield group, f"{group}.{option.dest}", option
 
 
+def _named(group: str) -> str | None:
+    """Return a section as oslo.config's functions take it."""
+    return None if group == "DEFAULT" else group
+
+
+def _section(conf: Any, group: str) -> Any:
+    """Return the values of a section."""
+    return conf if group == "DEFAULT" else conf[group]
+
+
 def _wrong(conf: Any, group: str) -> Iterator[Fault]:
     """Yield the faults of a section's values: oslo.config finds them only when they are read."""
-    section = conf if group == "DEFAULT" else conf[group]
+    section = _section(conf, group)
     for option in GROUPS[group]:
         try:
             getattr(section, option.dest)
@@ -455,11 +463,7 @@ def spool_path(conf: Any) -> Path:
 
 def values(conf: Any) -> dict[str, Any]:
     """Return every value by ``section.name``, for plugins' defaults."""
-    found = {
-        f"{group}.{option.dest}": getattr(conf if group == "DEFAULT" else conf[group], option.dest)
-        for group, options in GROUPS.items()
-        for option in options
-    }
+    found = {name: getattr(_section(conf, group), option.dest) for group, name, option in _each()}
     found["DEFAULT.host"] = host(conf)
     found["DEFAULT.state_path"] = str(state_path(conf))
     found["store.path"] = str(store_path(conf))

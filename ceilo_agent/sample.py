@@ -117,6 +117,13 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     samples: Sequence[Sample]
 
 
+def microseconds(time: float) -> int:
+    """Return UTC seconds as whole microseconds, rounded as `isotime` rounds them."""
+    # The fraction alone: a product of the whole has no digit left to round by.
+    whole = int(time)
+    return whole * 1_000_000 + round((time - whole) * 1e6)
+
+
 def isotime(time: float) -> str:
     """Render UTC seconds as ISO 8601 with microseconds: ``2026-01-31T12:00:00.000000+00:00``."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="microseconds")

@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def output_option(*forms: str, about: str) -> Callable[[Command], Command]:
+    """Return the decorator of ``--output``: one of some forms, without it the first."""
+    return click.option(
+        "--output", type=click.Choice(forms), default=forms[0], show_default=True, help=about
+    )
 
 
 def words(value: str) -> list[str]:

@@ -10,6 +10,7 @@ from ceilo_agent import options
 from ceilo_agent.definition.in_force import InForce, load_both
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.agent import Selected
@@ -116,3 +117,8 @@ def _parts(files: InForce) -> Iterator[tuple[str, Mapping[str, object]]]:
         "publishers",
         {p.name: (p.url, p.options, p.digest) for sink in pipeline.sinks for p in sink.publishers},
     )
+
+
+def limits(conf: Any) -> Limits:
+    """Return the bounds of what waits."""
+    return Limits(conf.delivery.max_bytes, conf.delivery.max_samples, conf.delivery.max_age)

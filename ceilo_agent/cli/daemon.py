@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent import options
-from ceilo_agent.cli.configuration import Configuration, differences, read
+from ceilo_agent.cli.configuration import Configuration, differences, limits, read
 from ceilo_agent.definition.pipeline import PipelineFile, unknown_meters
-from ceilo_agent.delivery.log import Limits
 from ceilo_agent.errors import CeiloAgentError, ConfigError, Fault
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.meters.elsewhere import elsewhere
@@ -92,7 +92,7 @@ class Daemon:
             configuration.file,
             context,
             options.spool_path(conf) / AGENT / WORKER,
-            limits=_limits(conf),
+            limits=limits(conf),
             fsync=conf.delivery.fsync == "always",
         )
         self._delivered = 0
@@ -135,6 +135,12 @@ class Daemon:
         self.pipeline.open()
         # Counters of the log go on over restarts.
         self._delivered = self.delivered
+        for name, counters in self.pipeline.orphans.items():
+            told = (
+                "publisher %s is not in the pipeline file: %d samples wait on disk for it, %d are "
+                "set aside (ceilo-agent spool discard %s drops them)"
+            )
+            LOG.warning(told, name, counters.waiting, counters.set_aside, shlex.quote(name))
         LOG.info("configuration %s: %s", self._configuration.digest, self.path)
 
     def run(self, seconds: float | None = None, beat: Callable[[], None] | None = None) -> None:
@@ -256,7 +262,7 @@ class Daemon:
                 LOG.warning("a cycle runs on over the reload: what it reads goes to the new sinks")
             self._sources = frozenset(source.name for source in selected)
             self.pipeline.replace(draft)
-            self.pipeline.limit(_limits(configuration.conf))
+            self.pipeline.limit(limits(configuration.conf))
             self.agent.replace(plan)
             self._configuration = configuration
 
@@ -282,10 +288,6 @@ class Daemon:
     def _on_signal(self, number: int, _frame: object) -> None:
         self._stopping |= number != signal.SIGHUP or self._hangup_ends
         self._signals.put(number)
-
-
-def _limits(conf: Any) -> Limits:
-    return Limits(conf.delivery.max_bytes, conf.delivery.max_samples, conf.delivery.max_age)
 
 
 def _option(name: str) -> str:

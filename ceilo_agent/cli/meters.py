@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.tables import show
 from ceilo_agent.errors import nearest
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
@@ -41,13 +42,7 @@ def rows(namespace: str | None = None, pattern: str = "*") -> list[dict[str, str
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print them.",
-)
+@output_option("table", "json", about="How to print them.")
 @click.option("--namespace", type=click.Choice(NAMESPACES), help="Only the meters of this one.")
 @click.argument("pattern", default="*")
 def command(output: str, namespace: str | None, pattern: str) -> None:

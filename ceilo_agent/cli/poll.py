@@ -12,7 +12,7 @@ import click
 
 from ceilo_agent import options
 from ceilo_agent.cli import documents, logs
-from ceilo_agent.cli.arguments import words
+from ceilo_agent.cli.arguments import output_option, words
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
 from ceilo_agent.errors import nearest
@@ -27,13 +27,7 @@ ONCE: Final = 20.0
 @click.option("--once", is_flag=True, default=True, help="Poll one time (the only way there is).")
 @click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
 @click.option("--meter", "meters", multiple=True, metavar="PATTERN", help="Only these meters.")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the samples.",
-)
+@output_option("table", "json", about="How to print the samples.")
 @click.pass_obj
 def command(
     config_files: tuple[str, ...],

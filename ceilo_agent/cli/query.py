@@ -14,7 +14,7 @@ import click
 
 from ceilo_agent import options
 from ceilo_agent.cli import documents
-from ceilo_agent.cli.arguments import duration
+from ceilo_agent.cli.arguments import duration, output_option
 from ceilo_agent.cli.plots import draw, figure
 from ceilo_agent.cli.tables import show
 from ceilo_agent.errors import nearest
@@ -38,13 +38,7 @@ NOTHING = 1
     metavar="DURATION",
     help="How far to look back: 30s, 5m, 2h, 7d.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json", "plot"]),
-    default="table",
-    show_default=True,
-    help="How to print the samples.",
-)
+@output_option("table", "json", "plot", about="How to print the samples.")
 @click.option("--store", metavar="PATH", help="The store's file, instead of [store] path.")
 @click.pass_context
 def command(

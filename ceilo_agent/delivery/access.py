@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from ceilo_agent.delivery import recovery
+from ceilo_agent.delivery.fileerrors import Kind, is_full, kind_of
 from ceilo_agent.delivery.holding import Holding, Taken, refusal
 from ceilo_agent.delivery.ledger import Ledger
-from ceilo_agent.delivery.logfile import Kind, LogFile, is_full, kind_of
+from ceilo_agent.delivery.logfile import LogFile
 from ceilo_agent.delivery.rows import DamagedFile, Rows
 from ceilo_agent.delivery.schema import LEDGER
 from ceilo_agent.delivery.shelf import Shelf
@@ -285,6 +286,9 @@ class Access:
         rows = Rows(self.file.db)
         self._take_up(rows)
         if self._made:
+            with self.file.transaction():
+                for name, upto in self._shelf.taken_over.items():
+                    rows.take_over(name, upto)
             self._shelf.renew()
             self._made = False
         self._save()
@@ -300,7 +304,7 @@ class Access:
             return
         ledger = self._ledger.read()
         state = recovery.known(rows, ledger, self.file.wounded())
-        self._shelf.load(state.seq, state.publishers, state.audiences)
+        self._shelf.load(state)
         self.loaded = self._dubious = True
 
     def _save(self) -> None:

@@ -6,12 +6,14 @@ What is dropped is counted at once; the file follows with the transaction at han
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from ceilo_agent.delivery.amounts import size, span
 from ceilo_agent.delivery.cursor import Cursor, Head
 from ceilo_agent.delivery.rows import Rows
-from ceilo_agent.delivery.shelf import Shelf
+from ceilo_agent.delivery.shelf import HELD_BYTES, Shelf
 
 PAGE: Final = 64
 """Rows that are looked up at once."""
@@ -29,6 +31,36 @@ class Limits(NamedTuple):
     max_bytes: int = 2 << 30
     max_samples: int = 0
     max_age: float = 7 * 86400.0
+
+
+class Bound(enum.Enum):
+    """What samples are dropped for."""
+
+    BYTES = enum.auto()
+    SAMPLES = enum.auto()
+    AGE = enum.auto()
+    MEMORY = enum.auto()
+    """They could not be written."""
+
+
+def told(bound: Bound, limits: Limits, used: int, waiting: int) -> str:
+    """Return a bound in words: its option, its value and how full it is.
+
+    Args:
+        bound: that was reached.
+        limits: in force.
+        used: bytes in the file.
+        waiting: samples that wait for the publisher.
+    """
+    match bound:
+        case Bound.BYTES:
+            return f"[delivery] max_bytes is {size(limits.max_bytes)}, {size(used)} are in use"
+        case Bound.SAMPLES:
+            return f"[delivery] max_samples is {limits.max_samples}, {waiting} wait"
+        case Bound.AGE:
+            return f"[delivery] max_age is {span(limits.max_age)}, they waited for longer"
+        case Bound.MEMORY:
+            return f"they cannot be written, and memory holds {size(HELD_BYTES)} of such at most"
 
 
 def heads(cursor: Cursor, rows: Rows | None, gone: set[int]) -> Iterator[Head]:
@@ -81,13 +113,33 @@ def drop_before(cursor: Cursor, rows: Rows | None, gone: set[int], moment: float
     return sum(cursor.drop(head.seq, head.length) for head in old)
 
 
-def make_room(shelf: Shelf, rows: Rows, excess: int) -> tuple[int, dict[Cursor, int]]:
-    """Delete the oldest rows of the file, in a transaction, until so many bytes are free.
+def drop_upto(cursor: Cursor, rows: Rows | None, gone: set[int], seq: int) -> int:
+    """Drop samples of one publisher up to a row; return how many."""
+    old = []
+    for head in heads(cursor, rows, gone):
+        if head.seq > seq:
+            break
+        old.append(head)
+    return sum(cursor.drop(head.seq, head.length) for head in old)
 
-    Returns:
-        The bytes that they cost, and the samples that were dropped, by publisher.
+
+class Room(NamedTuple):
+    """What was deleted: the bytes that it cost, and how many samples, by publisher.
+
+    Attributes:
+        freed: bytes.
+        lost: samples that waited.
+        asides: samples that were set aside; not counted yet.
     """
-    freed, lost = 0, dict[Cursor, int]()
+
+    freed: int
+    lost: dict[Cursor, int]
+    asides: dict[Cursor, int]
+
+
+def make_room(shelf: Shelf, rows: Rows, excess: int) -> Room:
+    """Delete the oldest rows of the file, in a transaction, until so many bytes are free."""
+    freed, lost, asides = 0, dict[Cursor, int](), dict[Cursor, int]()
     by_id = {cursor.id: cursor for cursor in shelf.cursors.values()}
     while freed < excess:
         row, aside = rows.oldest(), rows.oldest_aside()
@@ -99,12 +151,8 @@ def make_room(shelf: Shelf, rows: Rows, excess: int) -> tuple[int, dict[Cursor, 
         elif aside is not None:
             owner = by_id.get(aside.publisher)
             if owner is not None:
-                owner.counters.set_aside -= aside.length
-                owner.counters.dropped += aside.length
-                owner.turn += 1
-                lost[owner] = lost.get(owner, 0) + aside.length
-            shelf.gone_asides.add(aside.number)
+                asides[owner] = asides.get(owner, 0) + aside.length
             freed += rows.delete_aside(aside.number)
         else:
             break
-    return freed, lost
+    return Room(freed, lost, asides)

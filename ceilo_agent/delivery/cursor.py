@@ -81,6 +81,7 @@ class Cursor:
         flight: where what was taken last ends; what of that was dropped since is `missed`.
         added: told when there is more to take.
         open_row: the row of the file that was read last, and its samples.
+        pinned: the place before the first samples that were set aside and are in no file yet.
     """
 
     def __init__(self, name: str, seq: int) -> None:
@@ -101,6 +102,7 @@ class Cursor:
         self.missed = 0
         self.added: Callable[[], None] | None = None
         self.open_row: tuple[int, Sequence[Sample]] | None = None
+        self.pinned: Record | None = None
 
     def take_up(self, record: Record) -> None:
         """Go on where the publisher stood; what was added since is behind that."""
@@ -116,6 +118,24 @@ class Cursor:
     def record(self) -> Record:
         """Return what a later process must know."""
         return Record(self.id, self.name, self.seq, self.done, self.counters, self.seen, self.turn)
+
+    def pin(self) -> None:
+        """Keep the place as it is for a later process, before samples are set aside in memory."""
+        if self.pinned is None:
+            counters = msgspec.structs.replace(self.counters)
+            self.pinned = msgspec.structs.replace(self.record(), counters=counters)
+
+    def sure(self) -> Record:
+        """Return what a later process must know if nothing more is written.
+
+        What was set aside in memory waits again for it, with all that came behind.
+        """
+        if self.pinned is None:
+            return self.record()
+        counters = msgspec.structs.replace(self.pinned.counters, offered=self.counters.offered)
+        return msgspec.structs.replace(
+            self.record(), seq=self.pinned.seq, done=self.pinned.done, counters=counters
+        )
 
     @property
     def waiting(self) -> int:
@@ -165,6 +185,12 @@ class Cursor:
         if lost:
             self.move(*((seq + 1, 0) if end == count else (seq, end)))
         return lost
+
+    def drop_aside(self, count: int) -> None:
+        """Count samples that were set aside as dropped; below zero: take that back."""
+        self.counters.set_aside -= count
+        self.counters.dropped += count
+        self.turn += 1
 
     def lose(self, seq: int, count: int) -> int:
         """Drop a row wherever it stands; return how many samples. No file has it any more."""

@@ -37,6 +37,7 @@ class Intake:
         self._number = shelf.number
         self._last: dict[Cursor, int] = {}
         self._changes: dict[Cursor, Counters] = {}
+        self._taken_over = shelf.taken_over.copy()
 
     def put(
         self, cursors: Collection[Cursor], at: float, length: int, again: int, data: bytes
@@ -56,6 +57,14 @@ class Intake:
     def take_back(self, number: int) -> None:
         """Delete what was set aside."""
         self.bytes -= self.rows.delete_aside(number)
+
+    def take_over(self, directory: str, upto: int | None) -> None:
+        """Write how far the log of another worker was taken over; None: it is gone."""
+        self.rows.take_over(directory, upto)
+        if upto is None:
+            self._taken_over.pop(directory, None)
+        else:
+            self._taken_over[directory] = upto
 
     def change(self, cursor: Cursor) -> Counters:
         """Return what is added to the counters of a publisher."""
@@ -81,6 +90,7 @@ class Intake:
         """Let memory follow; return the cursors that have more to take."""
         shelf = self._shelf
         shelf.seq, shelf.number = self._seq, self._number
+        shelf.taken_over = self._taken_over
         shelf.fresh.clear()
         for cursor in self._changes.keys() | self._last.keys():
             total = _sum(cursor.counters, self._changes.get(cursor, Counters()))

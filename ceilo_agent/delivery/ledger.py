@@ -42,11 +42,13 @@ class State(msgspec.Struct, array_like=True):
         seq: the highest that was given to a row.
         publishers: in no order.
         audiences: ids of publishers by the number of their audience.
+        taken_over: how far logs of other workers were taken over, by directory.
     """
 
     seq: int
     publishers: list[Record]
     audiences: dict[int, list[int]]
+    taken_over: dict[str, int] = {}
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -53,8 +53,11 @@ def take_over(log: Log, workers: int) -> None:
             if number >= workers and number % workers == int(directory.name):
                 _rename(sibling, directory)
     places = sorted(path for path in directory.glob(f"{TAKEN_OVER}*") if path.is_dir())
-    progress: dict[str, int] = {}
-    log.use(lambda rows: progress.update(rows.taken_over()))
+    progress = log.taken_over
+    if progress is None:
+        for place in places:
+            LOG.warning("%s is taken over at the next start", place)
+        return
     for name in progress.keys() - {place.name for place in places}:
         log.receive(_forgets(name))
     for place in places:
@@ -138,7 +141,7 @@ class _Taking:
 
             def inside(intake: Intake, upto: int = upto, work: _Work = work) -> None:
                 work(intake)
-                intake.rows.take_over(name, upto)
+                intake.take_over(name, upto)
 
             if not self._log.receive(inside):
                 return False
@@ -225,4 +228,4 @@ class _Taking:
 
 
 def _forgets(name: str) -> _Work:
-    return lambda intake: intake.rows.take_over(name, None)
+    return lambda intake: intake.take_over(name, None)

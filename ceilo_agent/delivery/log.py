@@ -17,9 +17,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ceilo_agent.delivery import leftovers
+from ceilo_agent.delivery import bounds, leftovers
 from ceilo_agent.delivery.access import Access
-from ceilo_agent.delivery.bounds import Limits
+from ceilo_agent.delivery.bounds import Bound, Limits
 from ceilo_agent.delivery.cursor import Cursor
 from ceilo_agent.delivery.entries import compress
 from ceilo_agent.delivery.intake import Intake
@@ -294,6 +294,8 @@ class Log:
         refused = sum(parcel.length for parcel in parcels)
         with self._locked():
             counters = cursor.counters
+            if any(parcel.length for parcel in parcels):
+                cursor.pin()
             counters.delivered += delivered
             # Some may have been dropped meanwhile.
             counters.dropped += len(taken.samples) - delivered - refused - cursor.missed
@@ -319,7 +321,7 @@ class Log:
     def tick(self) -> None:
         """Do what time brings, about every second.
 
-        Drop what is too old, put back what is to be replayed, write what could not be written.
+        Drop what is too old, do what operators marked, write what could not be written.
         """
         with self._locked():
             if not self._begun:
@@ -333,7 +335,7 @@ class Log:
                 self._access.file.shrink()
             if self._storing.is_due():
                 self._store()
-            self._wake.update(self._upkeep.replay())
+            self._wake.update(self._upkeep.marked())
 
     def use(self, work: Callable[[Rows], None]) -> bool:
         """Read something from the file; return whether that was done."""
@@ -363,6 +365,13 @@ class Log:
     def cursors(self) -> Collection[Cursor]:
         """Those of all publishers that the log knows."""
         return self._shelf.cursors.copy().values()
+
+    @property
+    def taken_over(self) -> Mapping[str, int] | None:
+        """How far logs of other workers were taken over, by directory; None: not known now."""
+        with self._locked():
+            self._access.read(_nothing)
+            return self._shelf.taken_over if self._access.loaded else None
 
     def members(self, audience: int) -> Collection[Cursor]:
         """Return the cursors of the publishers that rows of an audience are for."""
@@ -421,7 +430,8 @@ class Log:
         if not done:
             if use is not None:
                 use.failed()
-            self._storing.count(shelf.overflow(everything=not self._begun))
+            lost = shelf.overflow(everything=not self._begun)
+            self._storing.count(lost, Bound.MEMORY)
         shelf.trim()
         access.write_ledger()
 
@@ -431,9 +441,10 @@ class Log:
         moment = self._monotonic()
         if lost and (now or moment - self._told_at >= TELL_SECONDS):
             self._told_at = moment
-            for cursor, count in lost.items():
-                told = "publisher %s: a bound is reached, %d of its oldest samples dropped"
-                LOG.warning(told, cursor.name, count)
+            for (cursor, bound), count in lost.items():
+                why = bounds.told(bound, self.limits, self._storing.bytes, cursor.waiting)
+                told = "publisher %s: a bound is reached, %d of its oldest samples dropped: %s"
+                LOG.warning(told, cursor.name, count, why)
             lost.clear()
 
 

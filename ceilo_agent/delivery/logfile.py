@@ -9,7 +9,6 @@ after SQLite's own: to close one would drop the locks that SQLite holds for the 
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
 import os
 import sqlite3
@@ -39,51 +38,11 @@ CHECKED_BYTES: Final = 256 << 20
 LEFT_BYTES: Final = 256 << 10
 """Of the disk, so much is not filled."""
 
-_UNREADABLE: Final = {
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_IOERR_READ,
-    sqlite3.SQLITE_IOERR_SHORT_READ,
-    sqlite3.SQLITE_IOERR_CORRUPTFS,
-}
 _SIDES: Final = ("-wal", "")
 
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL_MAGIC: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """How both files begin: https://www.sqlite.org/fileformat2.html."""
-
-
-class Kind(enum.Enum):
-    """What an error of SQLite means."""
-
-    DAMAGE = enum.auto()
-    """The file is not what was written."""
-    UNREADABLE = enum.auto()
-    """It cannot be read now, or its log was cut: opened again it may be."""
-    OTHER = enum.auto()
-    """The disk is full, another process writes, ...: later it may work."""
-
-
-def kind_of(error: Exception) -> Kind:
-    """Return what an exception of a statement means."""
-    if isinstance(error, DamagedFile | UnicodeDecodeError):  # a message names what it cannot read
-        return Kind.DAMAGE
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        # The module's own: text that is none.
-        return Kind.DAMAGE if type(error) is sqlite3.OperationalError else Kind.OTHER
-    if code in _UNREADABLE:
-        return Kind.UNREADABLE
-    # The low byte is the primary code. SQLITE_ERROR: a table or a column that is not there.
-    primary = code & 0xFF
-    if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}:
-        return Kind.DAMAGE
-    return Kind.OTHER
-
-
-def is_full(error: Exception) -> bool:
-    """Return whether an exception says that the disk is full."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC
 
 
 class LogFile:
@@ -100,7 +59,7 @@ class LogFile:
         self._full = False
         self._db: sqlite3.Connection | None = None
         self._watched: list[int] = []
-        self._size = 0
+        self._size = self._log_size = 0
         self._logged = False
         self._shrinking = False
 
@@ -112,7 +71,7 @@ class LogFile:
     def exists(self) -> bool:
         """Return whether there is a file, or part of one, as far as that can be told."""
         try:
-            return bool(self.path.exists() or self.wounded())
+            return bool(self.path.exists() or self._log_bytes() or self.wounded())
         except OSError:
             return True
 
@@ -121,7 +80,7 @@ class LogFile:
 
         Raises:
             ConfigError: a later version wrote it, or it may not be read.
-            DamagedFile: it is something else.
+            DamagedFile: it is something else, or nothing is left of it.
             OSError: it cannot be made.
             sqlite3.Error: it cannot be opened.
         """
@@ -131,6 +90,9 @@ class LogFile:
         except PermissionError as error:
             what = f"what waits for publishers cannot be used: {error.strerror}"
             raise ConfigError([Fault(str(self.path), 0, 0, what)]) from None
+        if not self.path.stat().st_size and self._log_bytes():
+            # SQLite would delete its log, and what is in it.
+            raise DamagedFile("it was emptied or deleted, and its write-ahead log was not")
         db = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
@@ -143,8 +105,16 @@ class LogFile:
             self._unwatch()
             raise
         self._db, self._full = db, False
-        self._size, self._logged, self._shrinking = 0, False, False
+        self._size = self._log_size = 0
+        self._logged, self._shrinking = False, False
         return made
+
+    def _log_bytes(self) -> int:
+        """Return the size of SQLite's log."""
+        try:
+            return Path(f"{self.path}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def check(self) -> None:
         """Look whether both files begin as they should.
@@ -164,6 +134,9 @@ class LogFile:
             self._logged = True
         elif self._logged:
             raise DamagedFile("its write-ahead log was overwritten")
+        if os.fstat(log).st_size < self._log_size:
+            # SQLite would go on behind the gap, where nothing is found after a kill.
+            raise DamagedFile("its write-ahead log was cut")
 
     def _settle(self, db: sqlite3.Connection) -> bool:
         for pragma in (
@@ -190,7 +163,9 @@ class LogFile:
             what = f"another version of ceilo_agent wrote it: format {version}, not {VERSION}"
             hint = "let that version deliver it, or move the file away"
             raise ConfigError([Fault(str(self.path), 0, 0, what, hint)])
-        if _is_cut(db, self.path):
+        # SQLite takes a part that is missing for zeros. Its log may have the rest.
+        size = self.path.stat().st_size
+        if not self._log_bytes() and size < PAGE_BYTES * _pragma(db, "page_count"):
             raise DamagedFile("it is shorter than it was")
         if PAGE_BYTES * _pragma(db, "page_count") <= CHECKED_BYTES:
             # New rows among damaged pages could be lost with them.
@@ -226,6 +201,7 @@ class LogFile:
 
         # Another process that writes SQLite's log into the file may have cut off what is reserved.
         self._size = min(size, os.fstat(self._watched[0]).st_size)
+        self._log_size = os.fstat(self._watched[1]).st_size
 
     def _reserve(self, db: sqlite3.Connection) -> int:
         """Let the file have the space that it needs once SQLite's log is written into it.
@@ -378,7 +354,7 @@ class LogFile:
             pages, free = _pragma(self._db, "page_count"), _pragma(self._db, "freelist_count")
             used = (pages - free) * PAGE_BYTES
             if free * PAGE_BYTES > SPARE_BYTES and used < SPARE_BYTES:
-                self._shrinking, self._size = True, 0
+                self._shrinking, self._size, self._log_size = True, 0, 0
                 self._db.execute("VACUUM")
             if self._shrinking:
                 self._shrinking = not self._write_back()
@@ -386,7 +362,7 @@ class LogFile:
     def _write_back(self) -> bool:
         """Write SQLite's log into the file, and empty it; False if a reader holds that up."""
         assert self._db is not None
-        self._logged = False
+        self._logged, self._log_size = False, 0
         # Whoever offers must not wait for a reader: `ceilo-agent spool show` may last for hours.
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
@@ -399,14 +375,3 @@ class LogFile:
 def _pragma(db: sqlite3.Connection, name: str) -> int:
     (value,) = db.execute(f"PRAGMA {name}").fetchone()
     return int(value)
-
-
-def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file is shorter than it says, unless SQLite's log may have the rest.
-
-    SQLite takes the missing part for zeros.
-    """
-    wal = Path(f"{path}-wal")
-    if wal.exists() and wal.stat().st_size:
-        return False
-    return path.stat().st_size < PAGE_BYTES * _pragma(db, "page_count")

@@ -66,7 +66,8 @@ class MemoryQueue:
                 self._settled = self._first
             mark, added, closed = self._end, self._added, self._closed
         if lost and not closed:
-            LOG.warning("publisher %s: the queue is full, %d samples dropped", self.name, lost)
+            told = "publisher %s: the queue in memory is full (%d samples), %d oldest dropped"
+            LOG.warning(told, self.name, keep, lost)
         if added is not None:
             added()
         return mark

@@ -101,6 +101,11 @@ class Outlet:
         return self._telling.fault
 
     @property
+    def publisher(self) -> Publisher:
+        """What it delivers through."""
+        return self._publisher
+
+    @property
     def ended(self) -> bool:
         """Whether it was told to end and did: it delivers no more."""
         return self._ended
@@ -268,6 +273,8 @@ class Outlet:
         self._telling.refuses(refused, more=self._parts.splitting)
         if lost:
             self._telling.loses(lost, message)
+        if taken.again:
+            self._telling.replays(count - len(refused) - lost, len(refused) + lost)
 
     def _push(self, taken: Taken) -> Outcome:
         with self._using:
@@ -302,6 +309,8 @@ class Outlet:
             whole = getattr(publisher.options, "batch_size", None) or publisher.batch_size
             # Not under the lock: a queue may call `_on_added` under one of its own.
             taken = self.queue.take(self._parts.size(whole))
+            if taken is None or not taken.again:
+                self._telling.ends_replay()
             if taken is not None:
                 return taken
             with self._changed:

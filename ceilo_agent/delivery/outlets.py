@@ -24,6 +24,7 @@ from ceilo_agent.delivery.log import Log
 from ceilo_agent.delivery.memory import MemoryQueue
 from ceilo_agent.delivery.outlet import Outlet, never
 from ceilo_agent.delivery.queues import Counters
+from ceilo_agent.errors import ConfigError
 from ceilo_agent.plugins import Context, Promise, Publisher
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +51,10 @@ class Placed(msgspec.Struct, frozen=True, eq=False):
 
     def leave(self) -> None:
         """Deliver what waits, and end."""
-        self.outlet.leave(math.inf if self.durable else time.monotonic() + LEAVE_WITHIN)
+        within = math.inf if self.durable else LEAVE_WITHIN
+        if is_page(self.outlet.publisher):
+            within = 0.0  # nobody can read it any more
+        self.outlet.leave(time.monotonic() + within)
 
 
 class Outlets:
@@ -76,6 +80,18 @@ class Outlets:
         for name, counters in self.memory.items():
             found[name] = _sum(counters, found[name]) if name in found else counters
         return found
+
+    @property
+    def orphans(self) -> Mapping[str, Counters]:
+        """Counters of those of which the log keeps samples, and that have no outlet."""
+        if self.log is None:
+            return {}
+        names = {placed.outlet.name for placed in (*self.live.values(), *self.leaving)}
+        return {
+            name: counters
+            for name, counters in self.log.counters.items()
+            if name not in names and (counters.waiting or counters.set_aside)
+        }
 
     def plan(self, wanted: Iterable[PublisherDef], context: Context) -> Change:
         """Make what these publishers need that there is not.
@@ -153,6 +169,11 @@ def is_durable(publisher: object) -> bool:
     return Promise.DURABLE in getattr(publisher, "promises", ())
 
 
+def is_page(publisher: object) -> bool:
+    """Return whether readers come to a publisher: it may hold an address that only one may have."""
+    return Promise.PULL in getattr(publisher, "promises", ())
+
+
 def _renamed(definition: PublisherDef, free: list[Placed]) -> Placed | None:
     """Take the outlet that goes to the same URL under a name which is gone; None without one."""
     for number, placed in enumerate(free):
@@ -185,6 +206,8 @@ class Change:
         self._opened: list[Outlet] = []
         self._swapped: list[tuple[Outlet, Publisher]] = []
         self._hurry: Callable[[], bool] = never
+        self._closed = contextlib.ExitStack()
+        self._pages: list[Outlet] = []
 
     @property
     def outlets(self) -> Mapping[str, Outlet]:
@@ -231,6 +254,7 @@ class Change:
         left = [placed for placed in before.values() if placed.outlet not in staying]
         for placed in left:
             placed.leave()
+        self._closed.close()
         outlets.leaving = [
             placed
             for placed in (*outlets.leaving, *left)
@@ -265,18 +289,39 @@ class Change:
             outlet.put_back(publisher, self._hurry)
         for outlet in self._opened:
             outlet.close(time.monotonic() + END_WITHIN)
+        for outlet in self._pages:
+            with contextlib.suppress(ConfigError):  # it is opened before the next push
+                outlet.put(outlet.publisher)
+        self._closed.close()
         for placed in self.stayed:
             placed.leave()
 
     def _open(self) -> None:
-        for outlet in self._fresh:
-            outlet.open()
-            self._opened.append(outlet)
+        self._open_fresh(page=False)
         # Last: only these touch what is at work. All are closed before the first is opened, so
         # that two can exchange what only one may hold.
         with contextlib.ExitStack() as paused:
             swaps = [(self.after[name].outlet, made) for name, made in self._swaps.items()]
             for outlet, _ in swaps:
                 paused.enter_context(outlet.paused(self._hurry))
+            self._close_pages()
+            self._open_fresh(page=True)
             for outlet, publisher in swaps:
                 self._swapped.append((outlet, outlet.put(publisher)))
+
+    def _open_fresh(self, *, page: bool) -> None:
+        for outlet in self._fresh:
+            if is_page(outlet.publisher) == page:
+                outlet.open()
+                self._opened.append(outlet)
+
+    def _close_pages(self) -> None:
+        """Close the pages that go, until `commit` or `undo`, if another may want their address."""
+        made = [*self._swaps.values(), *(outlet.publisher for outlet in self._fresh)]
+        if not any(map(is_page, made)):
+            return
+        staying = {placed.outlet for placed in self.after.values()}
+        for placed in (*self._outlets.live.values(), *self._outlets.leaving):
+            if placed.outlet not in staying and is_page(placed.outlet.publisher):
+                self._closed.enter_context(placed.outlet.paused(self._hurry))
+                self._pages.append(placed.outlet)

@@ -15,6 +15,7 @@ from ceilo_agent.delivery.ledger import Record, State
 from ceilo_agent.delivery.logfile import LogFile
 from ceilo_agent.delivery.rows import DamagedFile, Rows
 from ceilo_agent.delivery.salvage import Waiting, Wreck
+from ceilo_agent.delivery.schema import TAKEN_OVER
 from ceilo_agent.delivery.shelf import Shelf
 
 LOG = logging.getLogger(__name__)
@@ -56,11 +57,14 @@ def known(rows: Rows | None, ledger: State | None, wrecks: Sequence[Path]) -> St
     # Of row `seq` a part may be done: a new row must not have its number.
     seqs = [mine.seq, other.seq, *(record.seq for record in records.values() if record.done)]
     seqs += [record.seq - 1 for record in records.values()]
-    return State(max(seqs), list(records.values()), other.audiences | mine.audiences)
+    # A new file knows nothing; of another one the second copy may be an old one.
+    taken_over = mine.taken_over if mine.publishers else other.taken_over
+    return State(max(seqs), list(records.values()), other.audiences | mine.audiences, taken_over)
 
 
 def _read(rows: Rows) -> State:
-    return State(rows.last(), rows.publishers(), rows.audiences())
+    taken_over = {n: upto for n, upto in rows.taken_over().items() if n.startswith(TAKEN_OVER)}
+    return State(rows.last(), rows.publishers(), rows.audiences(), taken_over)
 
 
 def _ask(path: Path) -> State | None:
@@ -101,7 +105,7 @@ def _save(file: LogFile, shelf: Shelf, path: Path) -> Saved:
     assert file.db is not None
     rows, count, samples = Rows(file.db), 0, 0
     publishers = {cursor.id for cursor in shelf.cursors.values()}
-    with Wreck(path) as wreck:
+    with contextlib.closing(Wreck(path)) as wreck:
         found = wreck.rows()
         more = True
         while more:
@@ -120,7 +124,7 @@ def _save(file: LogFile, shelf: Shelf, path: Path) -> Saved:
                         length = row.length
                     else:
                         aside = each.aside
-                        if aside.publisher not in publishers or aside.number in shelf.gone_asides:
+                        if aside.publisher not in publishers:
                             continue
                         rows.put_aside(aside, each.samples, each.replay)
                         length = aside.length
@@ -139,7 +143,7 @@ def reconcile(rows: Rows | None, shelf: Shelf) -> Mapping[str, int]:
         How many samples, by publisher.
     """
     missing: dict[str, int] = {}
-    asides = rows.asides(shelf.gone_asides) if rows is not None else {}
+    asides = rows.asides() if rows is not None else {}
     last = rows.last() if rows is not None else 0
     twice = [each for each in shelf.unstored if rows is not None and rows.has(each.seq)]
     gone = [rows.row(seq)[0] for seq in shelf.gone if rows is not None and rows.has(seq)]

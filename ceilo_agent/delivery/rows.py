@@ -11,7 +11,7 @@ from ceilo_agent.delivery.cursor import Head
 from ceilo_agent.delivery.entries import seal_aside, seal_row
 from ceilo_agent.delivery.ledger import Record
 from ceilo_agent.delivery.queues import Counters
-from ceilo_agent.delivery.schema import PAGE_BYTES
+from ceilo_agent.delivery.schema import DISCARD, PAGE_BYTES, REPLAY
 
 ROW_BYTES: Final = 128
 """What a row costs beside its samples: its columns, twice, for the index has them too."""
@@ -243,19 +243,25 @@ class Rows:
             "INSERT OR IGNORE INTO aside VALUES (?, ?, ?, ?, ?, ?, ?)", (*aside, samples, replay)
         )
 
-    def asides(self, without: Collection[int]) -> dict[int, int]:
-        """Return how many samples of each publisher are set aside; some numbers do not count."""
+    def asides(self) -> dict[int, int]:
+        """Return how many samples of each publisher are set aside."""
         found: dict[int, int] = {}
-        for number, publisher, count in self.db.execute(
-            "SELECT number, publisher, count FROM aside"
-        ):
-            if number not in without:
-                found[_int(publisher)] = found.get(_int(publisher), 0) + _int(count)
+        for publisher, count in self.db.execute("SELECT publisher, count FROM aside"):
+            found[_int(publisher)] = found.get(_int(publisher), 0) + _int(count)
         return found
 
     def marked(self, most: int) -> list[tuple[Aside, object]]:
         """Return rows that are to be replayed, and their sealed samples."""
-        return self._asides("WHERE replay ORDER BY number LIMIT ?", most)
+        return self._asides("WHERE replay = ? ORDER BY number LIMIT ?", REPLAY, most)
+
+    def discarded(self, most: int) -> list[Aside]:
+        """Return rows that an operator has dropped."""
+        found = self.db.execute(
+            "SELECT number, publisher, at, reason, count FROM aside WHERE replay = ?"
+            " ORDER BY number LIMIT ?",
+            (DISCARD, most),
+        )
+        return [_aside(row) for row in found]
 
     def aside_page(self, after: int, most: int) -> list[tuple[Aside, object]]:
         """Return rows above a number, and their sealed samples."""
@@ -285,7 +291,10 @@ class Rows:
 
     def taken_over(self) -> dict[str, int]:
         """Return how far the log of each other worker was taken over."""
-        return dict(self.db.execute("SELECT directory, seq FROM taken_over"))
+        found = dict(self.db.execute("SELECT directory, seq FROM taken_over"))
+        if any(type(name) is not str or type(seq) is not int for name, seq in found.items()):
+            raise DamagedFile("there is something else where a directory was written")
+        return found
 
     def take_over(self, directory: str, seq: int | None) -> None:
         """Write how far the log of another worker was taken over; None: all of it, it is gone."""

@@ -15,8 +15,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from ceilo_agent.delivery.entries import DamagedRow, open_aside, open_row
 from ceilo_agent.delivery.rows import Aside, Row
@@ -74,15 +73,8 @@ class Wreck:
         # A write-ahead log names pages beyond the end of the file, and a damaged one any.
         self._pages = sorted({*range(1, self._size // PAGE_BYTES + 1), *self._newer})
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of them."""
         self._files.close()
 
     def rows(self) -> Iterator[Waiting | SetAside]:

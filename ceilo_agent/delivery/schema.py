@@ -27,6 +27,13 @@ VERSION: Final = 1
 
 PAGE_BYTES: Final = 4096
 
+REPLAY: Final = 1
+DISCARD: Final = 2
+"""Marks of rows that were set aside (`aside.replay`): what the agent is to do with them."""
+
+DISCARDED: Final = "discard "
+"""Before a publisher's id, in `taken_over`: what waits for it up to that row is to be dropped."""
+
 TABLES: Final = f"""
 -- Publishers. All rows below seq are done, and so are the first `done` samples of row seq.
 -- `seen` is when it was last in a pipeline file, UTC seconds, `turn` counts the changes of the row,
@@ -48,12 +55,14 @@ CREATE TABLE log (
     again INTEGER NOT NULL, size INTEGER NOT NULL, samples BLOB NOT NULL
 );
 CREATE INDEX log_place ON log (audience, seq, at, count, again, size);
--- What a publisher will never take, and why. With replay = 1 it goes behind the queue once more.
+-- What a publisher will never take, and why. With replay = {REPLAY} it goes behind the queue once
+-- more, with {DISCARD} it is dropped.
 CREATE TABLE aside (
     number INTEGER PRIMARY KEY, publisher INTEGER NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL,
     count INTEGER NOT NULL, samples BLOB NOT NULL, replay INTEGER NOT NULL DEFAULT 0
 );
--- How far the log of a worker that is no more was taken over, by the name of its directory.
+-- How far the log of a worker that is no more was taken over, by the name of its directory;
+-- how far an operator discards what waits, by `{DISCARDED}` and the id of the publisher.
 CREATE TABLE taken_over (directory TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION}

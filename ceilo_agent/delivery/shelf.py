@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from ceilo_agent.delivery.cursor import Cursor, Entry
-from ceilo_agent.delivery.ledger import Record, State
+from ceilo_agent.delivery.ledger import State
 from ceilo_agent.sample import Sample
 
 TAIL_SAMPLES: Final = 20_000
@@ -43,8 +43,8 @@ class Shelf:
         unstored: rows that no file has, in their order.
         asides: those set aside that no file has.
         gone: rows to be deleted although not everybody is past them.
-        gone_asides: numbers of what was set aside and is to be deleted.
         cleared: by audience, the seq below which the file has no rows.
+        taken_over: how far logs of other workers were taken over, by directory.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class Shelf:
         self.unstored: deque[Entry] = deque()
         self.asides: list[Aside] = []
         self.gone: set[int] = set()
-        self.gone_asides: set[int] = set()
         self.cleared: dict[int, int] = {}
+        self.taken_over: dict[str, int] = {}
         self._tail: deque[Entry] = deque()
         self._numbers: dict[frozenset[Cursor], int] = {}
 
@@ -120,11 +120,17 @@ class Shelf:
         return entry
 
     def set_aside(self, cursor: Cursor, at: float, reason: str, count: int, data: bytes) -> None:
-        """Add samples that a publisher refused."""
+        """Add samples that a publisher refused; its cursor was pinned before it went on."""
         self.number += 1
         self.asides.append(Aside(self.number, cursor, at, reason, count, data))
         cursor.counters.set_aside += count
         cursor.turn += 1
+
+    def stored_asides(self) -> None:
+        """Note that the file has all that was set aside."""
+        for aside in self.asides:
+            aside.cursor.pinned = None
+        self.asides.clear()
 
     def stored(self, entries: Iterable[Entry]) -> None:
         """Note that the file has these rows."""
@@ -180,13 +186,13 @@ class Shelf:
             for cursor in entry.cursors:
                 lost[cursor] = lost.get(cursor, 0) + cursor.lose(entry.seq, entry.count)
         size = sum(len(aside.data) for aside in self.asides)
-        while size > most:
+        while size > HELD_BYTES:  # at the end none is dropped: a later process gets them again
             aside = self.asides.pop(0)
             size -= len(aside.data)
-            aside.cursor.counters.set_aside -= aside.count
-            aside.cursor.counters.dropped += aside.count
-            aside.cursor.turn += 1
+            aside.cursor.drop_aside(aside.count)
             lost[aside.cursor] = lost.get(aside.cursor, 0) + aside.count
+            if not self.held_aside(aside.cursor):
+                aside.cursor.pinned = None
         return lost
 
     def held_aside(self, cursor: Cursor) -> int:
@@ -200,21 +206,23 @@ class Shelf:
         audiences = {
             number: [cursor.id for cursor in members] for number, members in self.members.items()
         }
-        return State(self.seq, [c.record() for c in self.cursors.values() if c.id], audiences)
+        records = [c.sure() for c in self.cursors.values() if c.id]
+        return State(self.seq, records, audiences, self.taken_over)
 
-    def load(self, seq: int, records: Iterable[Record], audiences: Mapping[int, list[int]]) -> None:
+    def load(self, state: State) -> None:
         """Take up what an earlier process knew; what was added since goes behind it."""
         assert not self.members, "nothing is written before all is known"
         for entry in self.unstored:
-            entry.seq += seq
+            entry.seq += state.seq
         for cursor in self.cursors.values():
-            cursor.seq += seq
-        self.seq += seq
+            cursor.seq += state.seq
+        self.seq += state.seq
+        self.taken_over = state.taken_over
         by_id: dict[int, Cursor] = {}
-        for record in records:
+        for record in state.publishers:
             cursor = by_id[record.id] = self.cursor(record.name)
             cursor.take_up(record)
-        for number, ids in audiences.items():
+        for number, ids in state.audiences.items():
             self._join(number, tuple(by_id[each] for each in ids if each in by_id))
         self.give_ids()
 

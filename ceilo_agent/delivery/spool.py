@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """The durable logs below the spool directory, looked at from outside of their agents.
 
-All but `mark` only reads, whether an agent has the log open or not: one SQLite snapshot, and no
+It only reads, whether an agent has the log open or not: one SQLite snapshot, and no
 file is made or changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 from ceilo_agent.delivery import entries
-from ceilo_agent.delivery.schema import APPLICATION, FILE, LOCK, SALVAGE, TAKEN_OVER, VERSION
+from ceilo_agent.delivery.rows import cost
+from ceilo_agent.delivery.schema import (
+    APPLICATION,
+    DISCARD,
+    DISCARDED,
+    FILE,
+    LOCK,
+    REPLAY,
+    SALVAGE,
+    TAKEN_OVER,
+    VERSION,
+)
 from ceilo_agent.errors import CeiloAgentError
 from ceilo_agent.sample import Sample
 
@@ -28,8 +38,7 @@ TRIES: Final = 5
 """How often a log is opened: an agent that starts or ends exchanges files beside it."""
 
 BUSY_SECONDS: Final = 10.0
-"""How long `mark` waits for an agent that is writing."""
-
+"""How long an agent that has the file for itself is waited for."""
 
 BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises of a damaged file; the second where its own message repeats damaged text."""
@@ -104,6 +113,7 @@ class Standing(NamedTuple):
         since: when the oldest of them was offered, UTC seconds; None when nothing waits.
         set_aside: refused by the other side, and kept.
         marked: those of them that are to be sent again.
+        discarded: those of them that are to be dropped; `discarded_waiting`: of those that wait.
         offered, delivered, dropped: since the publisher was first seen.
         seen: when it was last one of the pipeline file's, UTC seconds.
         fault: why it could not deliver when that was last tried, None if it could.
@@ -115,6 +125,8 @@ class Standing(NamedTuple):
     since: float | None
     set_aside: int
     marked: int
+    discarded: int
+    discarded_waiting: int
     offered: int
     delivered: int
     dropped: int
@@ -131,6 +143,7 @@ class Kept(NamedTuple):
         reason: why they were set aside, empty for what waits.
         marked: they are to be sent again, or are on the way.
         samples: in order.
+        discarded: they are to be dropped.
     """
 
     number: int
@@ -138,6 +151,7 @@ class Kept(NamedTuple):
     reason: str
     marked: bool
     samples: Sequence[Sample]
+    discarded: bool = False
 
 
 def places(spool_dir: Path) -> list[Place]:
@@ -175,7 +189,7 @@ class Reader:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._db = _patiently(place, lambda: _snapshot(place.file))
+        self._db = patiently(place, lambda: _snapshot(place.file))
 
     def __enter__(self) -> Self:
         return self
@@ -221,14 +235,31 @@ class Reader:
             " WHERE seq >= ? AND audience IN (SELECT audience FROM member WHERE publisher = ?)",
             seq, number,
         )  # fmt: skip
-        ((marked,),) = self.rows(
-            "SELECT total(count) FROM aside WHERE publisher = ? AND replay", number
-        )
+        ((marked, discarded),) = self.rows(
+            "SELECT total(count * (replay = ?)), total(count * (replay = ?)) FROM aside"
+            " WHERE publisher = ?", REPLAY, DISCARD, number,
+        )  # fmt: skip
+        ((dropped_soon,),) = self.rows(
+            "SELECT total(count) FROM log WHERE seq BETWEEN ? AND"
+            " (SELECT seq FROM taken_over WHERE directory = ?)"
+            " AND audience IN (SELECT audience FROM member WHERE publisher = ?)",
+            seq, f"{DISCARDED}{number}", number,
+        )  # fmt: skip
+        leaving = int(dropped_soon) - (done if dropped_soon else 0)
         waiting = int(count) - (done if count else 0)
         return Standing(
             name, waiting, int(size) if waiting else 0, since if waiting else None,
-            set_aside, int(marked), offered, delivered, dropped, seen, fault,
+            set_aside, int(marked), int(discarded), leaving,
+            offered, delivered, dropped, seen, fault,
         )  # fmt: skip
+
+    def bytes(self) -> int:
+        """Return what all rows cost, as the agent counts it against `max_bytes`."""
+        ((size, rows),) = self.rows(
+            "SELECT total(size), count(*) FROM (SELECT size FROM log"
+            " UNION ALL SELECT length(samples) FROM aside)"
+        )
+        return cost(int(size), rows)
 
     def waiting(self, publisher: str) -> Iterator[Kept]:
         """Yield what waits for a publisher, in its order.
@@ -262,44 +293,18 @@ class Reader:
         ):
             number, _, at, reason, _ = row
             found = entries.decompress(entries.open_aside(samples, *row))
-            yield Kept(number, at, reason, bool(replay), found)
+            yield Kept(number, at, reason, replay == REPLAY, found, replay == DISCARD)
 
-    def counts(self, publisher: str) -> dict[int, tuple[int, bool]]:
-        """Return how many samples each row set aside has, and whether it is marked, by number."""
+    def counts(self, publisher: str) -> dict[int, tuple[int, int]]:
+        """Return how many samples each row set aside has, and its mark, by number."""
         return {
-            number: (count, bool(replay))
+            number: (count, replay)
             for number, count, replay in self.rows(
                 "SELECT number, count, replay FROM aside"
                 " WHERE publisher = (SELECT id FROM publisher WHERE name = ?) ORDER BY number",
                 publisher,
             )
         }
-
-
-def mark(place: Place, numbers: Collection[int]) -> int:
-    """Have rows that were set aside sent again: at once if an agent runs, else when one starts.
-
-    Returns:
-        How many rows were marked, and were not before.
-
-    Raises:
-        Unreadable: the log cannot be written.
-    """
-
-    def work() -> int:
-        uri = f"file:{quote(str(place.file.absolute()))}?mode=rw"
-        with contextlib.closing(
-            sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
-        ) as db:
-            db.execute("BEGIN IMMEDIATE")
-            done = db.executemany(
-                "UPDATE aside SET replay = 1 WHERE number = ? AND NOT replay",
-                [(number,) for number in numbers],
-            )
-            db.execute("COMMIT")
-            return done.rowcount
-
-    return _patiently(place, work)
 
 
 def _snapshot(path: Path) -> sqlite3.Connection:
@@ -341,7 +346,7 @@ def _check_kind(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"it is of version {version}, {VERSION} was expected")
 
 
-def _patiently(place: Place, work: Callable[[], Made]) -> Made:
+def patiently(place: Place, work: Callable[[], Made]) -> Made:
     """Do something with a log, once more where an agent that starts or ends came between."""
     for left in reversed(range(TRIES)):
         try:

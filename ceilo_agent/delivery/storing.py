@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ceilo_agent.delivery import bounds
-from ceilo_agent.delivery.bounds import Limits
+from ceilo_agent.delivery.bounds import Bound, Limits
 from ceilo_agent.delivery.cursor import Cursor, Entry
 from ceilo_agent.delivery.entries import compress
 from ceilo_agent.delivery.logfile import LogFile
@@ -58,19 +58,19 @@ class Storing:
 
     Attributes:
         bytes: what all rows in the file cost.
-        lost: samples that were dropped for a bound, by publisher, until somebody tells of them.
+        lost: samples that were dropped, by publisher and bound, until somebody tells of them.
     """
 
     def __init__(self, shelf: Shelf, file: LogFile) -> None:
         self.bytes = 0
-        self.lost: dict[Cursor, int] = {}
+        self.lost: dict[tuple[Cursor, Bound], int] = {}
         self._shelf = shelf
         self._file = file
 
     def is_due(self) -> bool:
         """Return whether the file lacks something."""
         shelf = self._shelf
-        lacks = shelf.unstored or shelf.asides or shelf.gone or shelf.gone_asides
+        lacks = shelf.unstored or shelf.asides or shelf.gone
         return bool(lacks) or any(c.noted != c.turn for c in shelf.cursors.values())
 
     def write(
@@ -103,47 +103,56 @@ class Storing:
         self, entries: Sequence[Entry], limits: Limits, part: Part | None, number: int,
         now: float, *, accepts: bool,
     ) -> None:  # fmt: skip
-        shelf, done = self._shelf, True
-        with self._file.transaction(accepts=accepts) as db:
-            rows = Rows(db)
-            if part is not None:
-                done = _write_part(db, part, number)
-            if limits.max_samples:
-                self._keep_few(rows, limits.max_samples)
-            cleared, freed = self._clear(rows)
-            data = [entry for entry in entries if entry.is_needed]
-            need = sum(cost(len(e.data or b"")) for e in data)
-            need += sum(cost(len(aside.data)) for aside in shelf.asides)
-            excess = self.bytes - freed + need - limits.max_bytes
-            if excess > 0:
-                more, lost = bounds.make_room(shelf, rows, excess)
-                freed += more
-                self.count(lost)
-            added = self._add(rows, data)
-            noted = self._note(rows, entries, now)
+        shelf, done, asides = self._shelf, True, dict[Cursor, int]()
+        try:
+            with self._file.transaction(accepts=accepts) as db:
+                rows = Rows(db)
+                if part is not None:
+                    done = _write_part(db, part, number)
+                if limits.max_samples:
+                    self._keep_few(rows, limits.max_samples)
+                cleared, freed = self._clear(rows)
+                data = [entry for entry in entries if entry.is_needed]
+                need = sum(cost(len(e.data or b"")) for e in data)
+                need += sum(cost(len(aside.data)) for aside in shelf.asides)
+                excess = self.bytes - freed + need - limits.max_bytes
+                if excess > 0:
+                    more, lost, asides = bounds.make_room(shelf, rows, excess)
+                    freed += more
+                    self.count(lost, Bound.BYTES)
+                    for cursor, count in asides.items():
+                        cursor.drop_aside(count)
+                added = self._add(rows, data)
+                noted = self._note(rows, entries, now)
+        except BaseException:
+            # The file still has them, and after a kill so has the next process.
+            for cursor, count in asides.items():
+                cursor.drop_aside(-count)
+            raise
+        self.count(asides, Bound.BYTES)
         self.bytes += added - freed
         shelf.cleared.update(cleared)
         shelf.fresh.clear()
         shelf.gone.clear()
-        shelf.gone_asides.clear()
-        shelf.asides.clear()
+        shelf.stored_asides()
         for cursor, turn in noted:
             cursor.noted = turn
         shelf.stored(entries)
         if part is not None:
             part.written() if done else part.failed()
 
-    def count(self, lost: dict[Cursor, int]) -> None:
+    def count(self, lost: dict[Cursor, int], bound: Bound) -> None:
         """Note samples that were dropped for a bound."""
         for cursor, count in lost.items():
             if count:
-                self.lost[cursor] = self.lost.get(cursor, 0) + count
+                self.lost[cursor, bound] = self.lost.get((cursor, bound), 0) + count
 
     def _keep_few(self, rows: Rows, most: int) -> None:
         shelf = self._shelf
         for cursor in shelf.cursors.values():
             if cursor.waiting > most:
-                self.count({cursor: bounds.drop_beyond(cursor, rows, shelf.gone, most)})
+                lost = bounds.drop_beyond(cursor, rows, shelf.gone, most)
+                self.count({cursor: lost}, Bound.SAMPLES)
 
     def _clear(self, rows: Rows) -> tuple[dict[int, int], int]:
         """Delete what everybody is past."""
@@ -154,7 +163,6 @@ class Storing:
                 freed += rows.clear(audience, below)
                 cleared[audience] = below
         freed += sum(map(rows.delete, shelf.gone))
-        freed += sum(map(rows.delete_aside, shelf.gone_asides))
         return cleared, freed
 
     def _add(self, rows: Rows, entries: Sequence[Entry]) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from ceilo_agent.delivery.amounts import samples
 from ceilo_agent.delivery.queues import Refused
 
 LOG = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Telling:
         self._monotonic = monotonic
         self._untold: dict[str, Untold] = {}
         self._crashed: set[type[Exception]] = set()
+        self._replayed = self._refused_again = 0
 
     def fails(self, fault: str) -> bool:
         """Tell why it cannot deliver, if that is news; return whether it is."""
@@ -90,6 +92,18 @@ class Telling:
         if not more:
             self._tell_noted()
 
+    def replays(self, delivered: int, refused: int) -> None:
+        """Note samples that were set aside and have been sent again."""
+        self._replayed += delivered
+        self._refused_again += refused
+
+    def ends_replay(self) -> None:
+        """Tell of all that was sent again, once there is no more of it."""
+        if self._replayed or self._refused_again:
+            told = "publisher %s: replayed %s that had been set aside; refused again: %d"
+            LOG.info(told, self.name, samples(self._replayed), self._refused_again)
+            self._replayed = self._refused_again = 0
+
     def loses(self, count: int, reason: str) -> None:
         """Tell of samples that were refused without being named: nothing keeps them."""
         self._note(reason, count, "dropped")
@@ -106,10 +120,8 @@ class Telling:
         now = self._monotonic()
         for untold in self._untold.values():
             if untold.count and now - untold.told_at >= TELL_EVERY:
-                samples = "1 sample" if untold.count == 1 else f"{untold.count} samples"
-                LOG.warning(
-                    "publisher %s: %s %s: %s", self.name, samples, untold.what, untold.reason
-                )
+                told = "publisher %s: %s %s: %s"
+                LOG.warning(told, self.name, samples(untold.count), untold.what, untold.reason)
                 untold.told_at, untold.count = now, 0
         while len(self._untold) > KINDS_AT_MOST:
             del self._untold[next(iter(self._untold))]

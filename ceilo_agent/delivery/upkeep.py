@@ -6,16 +6,18 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from ceilo_agent.delivery import bounds
 from ceilo_agent.delivery.access import Access
-from ceilo_agent.delivery.bounds import Limits
+from ceilo_agent.delivery.amounts import samples
+from ceilo_agent.delivery.bounds import Bound, Limits
 from ceilo_agent.delivery.cursor import Cursor
 from ceilo_agent.delivery.entries import DamagedRow, open_aside
 from ceilo_agent.delivery.intake import Intake
 from ceilo_agent.delivery.rows import Rows
+from ceilo_agent.delivery.schema import DISCARDED
 from ceilo_agent.delivery.shelf import Shelf
 from ceilo_agent.delivery.storing import Storing
 
@@ -64,10 +66,11 @@ class Upkeep:
             for cursor in shelf.cursors.values():
                 if cursor.waiting:
                     lost = bounds.drop_before(cursor, rows, shelf.gone, moment)
+                    self._storing.count({cursor: lost}, Bound.AGE)
                     if limits.max_samples:
                         most = limits.max_samples
-                        lost += bounds.drop_beyond(cursor, rows, shelf.gone, most)
-                    self._storing.count({cursor: lost})
+                        lost = bounds.drop_beyond(cursor, rows, shelf.gone, most)
+                        self._storing.count({cursor: lost}, Bound.SAMPLES)
 
         if not self._access.read(drop):
             drop(None)
@@ -87,8 +90,11 @@ class Upkeep:
             if self._access.write(forget):
                 self._shelf.remove(cursor)
 
-    def replay(self) -> Collection[Cursor]:
-        """Put what is to be replayed behind the queues; return those that have more to take."""
+    def marked(self) -> Collection[Cursor]:
+        """Do what operators marked in the file; return the publishers that have more to take.
+
+        What is to be replayed is put behind the queues; what is to be discarded is dropped.
+        """
         more: set[Cursor] = set()
         if self._access.file.db is None:
             return more
@@ -99,30 +105,90 @@ class Upkeep:
         if changed == self._seen:
             return more
         by_id = {cursor.id: cursor for cursor in self._shelf.cursors.values()}
+        discarded = self._discard_waiting(by_id)
         left, until = True, time.monotonic() + REPLAY_SECONDS
+        dropped: list[tuple[Cursor, int]] = []
         while left:
             count = 0
 
-            def again(intake: Intake) -> None:
+            def work(intake: Intake) -> None:
                 nonlocal count
                 count = self._again(intake, by_id)
+                dropped[:] = self._discard(intake, by_id)
 
-            put = self.receive(again)
+            put = self.receive(work)
             if put is None:
                 return more
+            for cursor, length in dropped:
+                _tell_discarded(cursor, length, "set aside")
             more.update(put)
+            count += len(dropped)
             left = count > 0
             if left and time.monotonic() >= until:
                 return more
-        self._seen = changed
+        if discarded:
+            self._seen = changed
         return more
+
+    def _discard(self, intake: Intake, by_id: Mapping[int, Cursor]) -> list[tuple[Cursor, int]]:
+        """Drop what was set aside and is to be discarded; return how many samples of whom."""
+        found: list[tuple[Cursor, int]] = []
+        for aside in intake.rows.discarded(AT_ONCE):
+            intake.take_back(aside.number)
+            if (cursor := by_id.get(aside.publisher)) is not None:
+                change = intake.change(cursor)
+                change.set_aside -= aside.length
+                change.dropped += aside.length
+                found.append((cursor, aside.length))
+        return found
+
+    def _discard_waiting(self, by_id: Mapping[int, Cursor]) -> bool:
+        """Drop what waits and is to be discarded; return whether no mark of it is left.
+
+        Memory leads here, too: the marks go when the file has followed.
+        """
+        shelf = self._shelf
+        done: list[str] = []
+        left = 0
+
+        def drop(rows: Rows) -> None:
+            nonlocal left
+            done.clear()
+            left = 0
+            for name, seq in rows.taken_over().items():
+                if not name.startswith(DISCARDED):
+                    continue
+                number = name.removeprefix(DISCARDED)
+                cursor = by_id.get(int(number)) if number.isdecimal() else None
+                if cursor is None:
+                    done.append(name)
+                elif cursor.enrolled:
+                    told = "publisher %s: it is in the pipeline file: what waits is not discarded"
+                    LOG.warning(told, cursor.name)
+                    done.append(name)
+                elif count := bounds.drop_upto(cursor, rows, shelf.gone, seq):
+                    left += 1
+                    _tell_discarded(cursor, count, "waiting")
+                elif cursor.noted == cursor.turn:
+                    done.append(name)
+                else:
+                    left += 1
+
+        def forget(_: Rows) -> None:
+            with self._access.file.transaction() as db:
+                for name in done:
+                    Rows(db).take_over(name, None)
+
+        read = self._access.read(drop)
+        forgotten = not done or self._access.write(forget)
+        return read and forgotten and not left
 
     def _again(self, intake: Intake, by_id: dict[int, Cursor]) -> int:
         found = intake.rows.marked(AT_ONCE)
         for aside, sealed in found:
             intake.take_back(aside.number)
             cursor = by_id.get(aside.publisher)
-            if cursor is None or aside.number in self._shelf.gone_asides:
+            if cursor is None:
                 continue
             change = intake.change(cursor)
             change.set_aside -= aside.length
@@ -165,3 +231,8 @@ class Upkeep:
         if shelf.unstored or shelf.asides:
             return None
         return more if access.write(inside, create=True) and done else None
+
+
+def _tell_discarded(cursor: Cursor, count: int, what: str) -> None:
+    told = "publisher %s: %s discarded, as asked for (%s)"
+    LOG.info(told, cursor.name, samples(count), what)

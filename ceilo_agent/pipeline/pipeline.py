@@ -115,6 +115,11 @@ class Pipeline:
         """
         return self._all.counters
 
+    @property
+    def orphans(self) -> Mapping[str, Counters]:
+        """What became of the samples of publishers that are gone, and that some are kept of."""
+        return self._all.orphans
+
     def open(self) -> None:
         """Open every publisher, and take up what waits for them and what the steps knew.
 

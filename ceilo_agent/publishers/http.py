@@ -21,9 +21,9 @@ from urllib.parse import SplitResult
 
 import msgspec
 
-from ceilo_agent.plugins import OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.rendering import json_documents
-from ceilo_agent.publishers.web import Web, WebOptions, check_url
+from ceilo_agent.publishers.web_options import WebOptions
+from ceilo_agent.publishers.web_publisher import WebPublisher
 from ceilo_agent.sample import Sample, as_document
 from ceilo_agent.store.encoding import clean
 
@@ -56,36 +56,16 @@ class HttpOptions(WebOptions, kw_only=True, forbid_unknown_fields=True):
             self.batch_size = 1
 
 
-class Http(Publisher):
+class Http(WebPublisher):
     """Whatever takes POSTs of JSON at the URL."""
 
-    promises: ClassVar[frozenset[Promise]] = frozenset(
-        {Promise.ORDERED, Promise.DURABLE, Promise.ACKED}
-    )
     Options: ClassVar[type[msgspec.Struct]] = HttpOptions
 
-    _web: Web | None = None
+    example: ClassVar[str] = "host:8080/path"
 
-    @classmethod
-    def check(cls, url: SplitResult) -> None:
-        """Look whether the URL names a host."""
-        check_url(url, f"{url.scheme}://host:8080/path")
-
-    @classmethod
-    def read_files(cls, options: HttpOptions) -> OwnFiles:
-        """Look at the files of certificates and secrets."""
-        return options.read_files()
-
-    def open(self) -> None:
-        """Get ready; nothing is connected.
-
-        Raises:
-            ConfigError: the URL names no host, or a file of the options cannot be read.
-        """
-        self.check(self.url)
-        web = Web(self.url._replace(query=self.options.query or ""), self.options)
-        web.open()
-        self._web = web
+    def target(self) -> SplitResult:
+        """Return the URL with the query that the options give."""
+        return self.url._replace(query=self.options.query or "")
 
     def push(self, samples: Sequence[Sample]) -> None:
         """Post the samples.
@@ -96,18 +76,12 @@ class Http(Publisher):
         """
         if not samples:
             return
-        assert self._web is not None
         documents = json_documents(samples, document)
         if self.options.batch:
-            self._web.post(b"[" + b",\n".join(documents) + b"]", _HEADERS)
+            self.web.post(b"[" + b",\n".join(documents) + b"]", _HEADERS)
         else:
             for body in documents:
-                self._web.post(body, _HEADERS)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._web is not None:
-            self._web.close()
+                self.web.post(body, _HEADERS)
 
 
 def document(sample: Sample) -> dict[str, Any]:

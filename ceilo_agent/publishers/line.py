@@ -86,7 +86,7 @@ class Line:
 
 
 def _pools(line: Line) -> dict[str, Any]:
-    class Plain(HTTPConnection):
+    class Noted(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return line.made(super()._new_conn())
 
@@ -96,21 +96,14 @@ def _pools(line: Line) -> dict[str, Any]:
             finally:
                 line.ready(self.sock)
 
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return line.made(super()._new_conn())
-
-        def connect(self) -> None:
-            try:
-                super().connect()
-            finally:
-                line.ready(self.sock)
+    class NotedTls(Noted, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = Noted
 
     class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+        ConnectionCls = NotedTls
 
     return {"http": PlainPool, "https": SecurePool}
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ceilo_agent.sample import Volume
+from ceilo_agent.sample import Volume, microseconds
 
 EARLIEST: Final = -62_135_596_800.0
 """The first second of year 1, UTC: what `datetime` can hold."""
@@ -25,7 +25,7 @@ INT_BITS: Final = 1024
 
 def to_micros(time: float) -> int | None:
     """Return UTC seconds as whole microseconds, None if that is no date (NaN, year 10000)."""
-    return round(time * 1e6) if EARLIEST <= time <= LATEST else None
+    return microseconds(time) if EARLIEST <= time <= LATEST else None
 
 
 def to_seconds(micros: int) -> float:

@@ -30,6 +30,22 @@ def run(*arguments, config=None, timeout=60, check=True, **environment):
     return done
 
 
+def configure(directory, host="h", namespaces="compute,host", more=""):
+    """Write a configuration file and return it; the guests are those of libvirt's test driver."""
+    config = directory / "agent.conf"
+    config.write_text(f"""[DEFAULT]
+host = {host}
+state_path = {directory}/state
+pipeline_cfg_file = {directory}/pipeline.yaml
+[polling]
+namespaces = {namespaces}
+[libvirt]
+uri = test:///default
+{more}
+""")
+    return config
+
+
 def poll(*arguments, **options):
     """Return what `poll --once --output json` prints."""
     return json.loads(run("poll", "--once", "--output", "json", *arguments, **options).stdout)

@@ -35,22 +35,9 @@ class Place:
 
     def __init__(self, directory):
         self.directory = directory
-        self.config = directory / "agent.conf"
+        self.config = agent.configure(directory)
         self.log = directory / "log"
         self.record = directory / "record.json"
-        self.options()
-
-    def options(self, more=""):
-        self.config.write_text(f"""[DEFAULT]
-host = h
-state_path = {self.directory}/state
-pipeline_cfg_file = {self.directory}/pipeline.yaml
-[polling]
-namespaces = compute,host
-[libvirt]
-uri = test:///default
-{more}
-""")
 
     def write(self, **publishers):
         """Write the pipeline file; publishers are URLs, or mappings with options."""
@@ -317,7 +304,7 @@ def test_a_second_agent_on_the_directory_is_refused_and_costs_the_first_nothing(
 
 
 def test_a_bound_that_is_reached_under_an_agent_is_counted(place, server):
-    place.options("[delivery]\nmax_samples = 100")
+    agent.configure(place.directory, more="[delivery]\nmax_samples = 100")
     place.write(store=f"{server.url}/samples")
     server.stop()
     with place.running():

@@ -404,6 +404,24 @@ def test_graphite_gets_a_line_for_each_sample(graphite):
     ]
 
 
+def test_graphite_reads_other_names_from_a_file(graphite, tmp_path):
+    file = tmp_path / "names"
+    file.write_text("disk.device.read.bytes reads.total\n\ncpu cpu.total\n")
+    with carbon() as (port, came):
+        made = graphite(port, names=str(file))
+        made.open()
+        made.push([sample(1)])
+    assert came == ["ceilo_agent.a.reads.total 1 1700000000\n"]
+    before = made.read_files(made.options).digest
+    file.write_text("disk.device.read.bytes reads.other\n")
+    assert made.read_files(made.options).digest not in ("", before)
+    file.write_text("cpu\n\ncpu a b\n")
+    with pytest.raises(ConfigError) as caught:
+        made.read_files(made.options)
+    expected = "a meter and its other name were expected"
+    assert str(caught.value) == f"{file}:1:1: {expected}\n{file}:3:1: {expected}"
+
+
 def test_graphite_that_is_away_or_breaks_off_is_tried_again(graphite):
     with carbon() as (port, _):
         pass

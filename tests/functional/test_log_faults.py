@@ -429,6 +429,8 @@ def test_the_bound_of_age_drops_what_is_older_and_counts_it(stores):
             assert driver.counts()["away"].waiting == 500
         counts = driver.until(idle)
         driver.close()
-    assert counts["away"].dropped == 1000
-    assert stores.settle(counts) == keys(range(1000))
+    # The batch that was under way all the time may arrive after all.
+    dropped = counts["away"].dropped
+    assert dropped in (500, 1000)
+    assert stores.settle(counts) == keys(range(1000 - dropped, 1000))
     assert accepted(stores.there) == keys(range(1500))

@@ -33,7 +33,7 @@ class Place:
     def __init__(self, directory):
         self.directory = directory
         self.url = f"file://{directory}/away.json"
-        self.config = directory / "agent.conf"
+        self.config = agent.configure(directory)
         self.log = directory / "log"
         self.away = directory / "away.json"
         self.there = directory / "there.json"
@@ -51,15 +51,6 @@ class Place:
             },
         }
         (self.directory / "pipeline.yaml").write_text(json.dumps(document))
-        self.config.write_text(f"""[DEFAULT]
-host = h
-state_path = {self.directory}/state
-pipeline_cfg_file = {self.directory}/pipeline.yaml
-[polling]
-namespaces = compute,host
-[libvirt]
-uri = test:///default
-""")
 
     @contextlib.contextmanager
     def outage(self):

@@ -230,7 +230,7 @@ def test_options_are_taken_with_the_file_or_not_at_all(place):
         agent.wait_until(lambda: len(place.samples("raw", "power.state")) >= states + 2)
         assert len(place.samples("raw", METERS[0])) == count
     said = place.log.read_text()
-    assert "[polling] interval: invalid literal" in said
+    assert "[polling] interval: a whole number was expected, found 'soon'" in said
     assert "[store] max_age changed: it takes effect after a restart" in said
     assert "options [DEFAULT] debug, [polling] namespaces" in said
     assert re.search(r"reloaded: configuration [0-9a-f]{12} -> [0-9a-f]{12}: sources \+new", said)

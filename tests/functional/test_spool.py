@@ -209,6 +209,23 @@ def test_what_the_store_would_throw_away_is_set_aside_again_with_that_reason(wat
     assert {(one["name"], one["timestamp"]) for one in before} <= set(taken)
 
 
+def test_an_orphan_is_told_at_the_start_and_discarded_while_the_agent_runs(watched, tmp_path):
+    watched.publisher("store", 1)  # nobody listens on port 1
+    with watched.running():
+        watched.until(lambda row: row["waiting"] >= 3, "nothing waits")
+    waiting = watched.standing()["waiting"]
+    watched.publisher("other", 0, f"file://{tmp_path}/taken")
+    with watched.running():
+        told = f"publisher store is not in the pipeline file: {waiting} samples wait on disk for it"
+        agent.wait_until(lambda: told in watched.log.read_text(), what="the orphan is not told")
+        assert "(ceilo-agent spool discard store drops them)" in watched.log.read_text()
+        said = watched.run("discard", "store", "--yes").stdout
+        assert f"{waiting} samples waiting will be discarded by process " in said
+        row = watched.until(lambda row: row["dropped"] == waiting, "it is not discarded")
+    assert (row["waiting"], row["to_be_discarded"]) == (0, 0)
+    watched.run("check")
+
+
 def test_after_a_kill_all_is_there_for_the_commands_and_for_the_next_start(watched, server):
     server.stop()
     with pytest.raises(AssertionError), watched.running() as process:  # noqa: PT012 - it is killed

@@ -2,6 +2,8 @@
 """The data model."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from random import Random
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from ceilo_agent.sample import (
     SampleType,
     as_document,
     isotime,
+    microseconds,
 )
 
 METER = Meter("cpu", "ns", SampleType.CUMULATIVE)
@@ -61,3 +64,14 @@ def test_the_document_has_the_names_of_ceilometer_and_keeps_64_bits():
 
 def test_time_is_shown_in_utc_with_microseconds():
     assert isotime(1795356935.000001) == "2026-11-22T14:15:35.000001+00:00"
+
+
+def test_whole_microseconds_are_those_of_the_text() -> None:
+    random = Random(7)
+    times = [random.uniform(-1e9, 4e9) for _ in range(20_000)]
+    times += [1_700_000_000 + number / 2e6 for number in range(1000)]
+    for time in times:
+        text = datetime.fromisoformat(isotime(time))
+        assert (text - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) == (
+            microseconds(time)
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ceilo_agent import options
+from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.cli.config.needs import unmet
 from ceilo_agent.cli.config.roles import chosen, role_option
@@ -21,12 +22,8 @@ from ceilo_agent.pipeline.checking import Report, check, taken
 @click.command("check")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @role_option
-@click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: a list of all faults and warnings on standard output, for editors.",
+@output_option(
+    "text", "json", about="json: a list of all faults and warnings on standard output, for editors."
 )
 @click.pass_obj
 def command(config_files: tuple[str, ...], file: Path | None, role: str, output: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.drawing import ASCII, BOX, WIDTH, drawing
 from ceilo_agent.cli.config.faults import tell
 from ceilo_agent.cli.config.roles import chosen, role_option
@@ -22,13 +23,7 @@ from ceilo_agent.pipeline.mermaid import mermaid
 @click.command("graph")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @role_option
-@click.option(
-    "--output",
-    type=click.Choice(["text", "mermaid"]),
-    default="text",
-    show_default=True,
-    help="mermaid: a flowchart for pages that draw it.",
-)
+@output_option("text", "mermaid", about="mermaid: a flowchart for pages that draw it.")
 @click.pass_obj
 def command(config_files: tuple[str, ...], file: Path | None, role: str, output: str) -> int:
     """Draw FILE (default: what is in force): sources, sinks with their transformers, publishers.

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from ceilo_agent import options
+from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.definition.pipeline import CaseDef, load
 from ceilo_agent.definition.places import find_pipeline_file
@@ -33,12 +34,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*")
 @click.command("test")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("-k", "chosen", metavar="TEXT", help="Run only the tests whose names hold TEXT.")
-@click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object with every test and its differences on standard output.",
+@output_option(
+    "text", "json", about="json: one object with every test and its differences on standard output."
 )
 @click.pass_obj
 def command(

@@ -11,6 +11,7 @@ from ceilo_agent.cli.lazy import LazyGroup
 
 COMMANDS: Final = {
     "check": "ceilo_agent.cli.spool.check",
+    "discard": "ceilo_agent.cli.spool.discard",
     "list": "ceilo_agent.cli.spool.list",
     "replay": "ceilo_agent.cli.spool.replay",
     "show": "ceilo_agent.cli.spool.show",
@@ -19,4 +20,4 @@ COMMANDS: Final = {
 
 @click.group("spool", cls=LazyGroup, modules=COMMANDS)
 def command() -> None:
-    """Look at what waits on disk for publishers, or was refused by them; send the latter again."""
+    """Look at what waits on disk for publishers, or was refused by them; send or drop it."""

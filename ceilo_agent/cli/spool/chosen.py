@@ -11,8 +11,10 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ceilo_agent import options, plugins
+from ceilo_agent.cli.configuration import limits
 from ceilo_agent.cli.spool.whereabouts import check_named, logs
 from ceilo_agent.definition.in_force import load_both
+from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 from ceilo_agent.errors import CeiloAgentError, ConfigError, nearest
 from ceilo_agent.publishers.rendering import printable
@@ -34,12 +36,14 @@ class Spool(NamedTuple):
         durable: names of the publishers in force whose samples wait on disk; None where the
             pipeline file has faults.
         others: names of the rest of them, which keep no log.
+        limits: the bounds that the configuration has for the directory; None: it is another one.
     """
 
     directory: Path
     places: Sequence[Place]
     durable: Collection[str] | None
     others: Collection[str] = ()
+    limits: Limits | None = None
 
     @property
     def nothing(self) -> str:
@@ -55,11 +59,13 @@ def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
         Unreadable: the directory may not be looked at, or the named one is none of logs.
     """
     conf = options.parse(config_files or ())
-    where = Path(directory) if directory else options.spool_path(conf)
+    ours = options.spool_path(conf)
+    where = Path(directory) if directory else ours
     found = logs(where)
     if directory and not found:
         check_named(where)
-    return Spool(where, found, *_publishers(conf))
+    same = where.resolve() == ours.resolve()
+    return Spool(where, found, *_publishers(conf), limits(conf) if same else None)
 
 
 def _publishers(conf: Any) -> tuple[Collection[str] | None, Collection[str]]:

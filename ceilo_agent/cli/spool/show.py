@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import click
 
+from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.spool.chosen import (
     check_name,
     known,
@@ -45,12 +46,8 @@ class _Shown(NamedTuple):
     metavar="N",
     help="Samples of each publisher and log, the oldest; 0: all.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json: the samples under Ceilometer's names, a line each, whole.",
+@output_option(
+    "table", "json", about="json: the samples under Ceilometer's names, a line each, whole."
 )
 @spool_option
 @click.pass_obj
@@ -131,6 +128,7 @@ def _table(rows: list[_Shown], aside: bool) -> None:
 def _cells(row: _Shown, aside: bool, several: bool) -> tuple[str, ...]:
     kept, sample = row.kept, row.sample
     again = " (to be sent again)" if kept.marked else ""
+    again = " (to be discarded)" if kept.discarded else again
     return (
         *((row.log, printable(row.publisher)) if several else ()),
         *((str(kept.number),) if aside else ()),
@@ -155,6 +153,7 @@ def _print_json(shown: Iterator[_Shown]) -> None:
                 "set_aside": isotime(row.kept.at),
                 "reason": row.kept.reason,
                 "to_be_sent_again": row.kept.marked,
+                "to_be_discarded": row.kept.discarded,
             }
         else:
             about |= {"waits_since": isotime(row.kept.at)}

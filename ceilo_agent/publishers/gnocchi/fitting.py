@@ -10,9 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ceilo_agent.publishers.gnocchi.batch import TIME_AT_MOST, storable
 from ceilo_agent.publishers.gnocchi.client import canonical
-
-Schema = Mapping[str, Mapping[str, Any]]
-"""The attributes of a resource type by name: `type`, `required`, and bounds."""
+from ceilo_agent.publishers.gnocchi.schemas import Schema
 
 BASE: Final[Schema] = {
     "project_id": {"type": "string", "required": False, "max_length": 255},

@@ -18,7 +18,8 @@ import msgspec
 from ceilo_agent.errors import DeliveryError, Retryable
 from ceilo_agent.publishers.gnocchi.batch import GENERIC, Owner
 from ceilo_agent.publishers.gnocchi.client import Client, NotThere, Refusal, canonical
-from ceilo_agent.publishers.gnocchi.fitting import Fitted, Schema, changed, fit, lacking
+from ceilo_agent.publishers.gnocchi.fitting import Fitted, changed, fit, lacking
+from ceilo_agent.publishers.gnocchi.schemas import Schema
 from ceilo_agent.sample import Sample
 
 LOG = logging.getLogger(__name__)

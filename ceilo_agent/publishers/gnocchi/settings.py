@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
-from ceilo_agent.errors import Misfit
-
-_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+from ceilo_agent.publishers.web_options import BatchSize, Seconds, checked_verify_ssl
 
 
 class AuthType(enum.StrEnum):
@@ -65,16 +63,13 @@ class GnocchiOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = Unmapped.GENERIC
     timeout: Annotated[
-        Annotated[float, msgspec.Meta(ge=0.1, le=3600)],
+        Seconds,
         msgspec.Meta(
             description="Seconds that a request may take. To create a thousand metrics takes "
             "Gnocchi some seconds."
         ),
     ] = 60.0
-    batch_size: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
-        msgspec.Meta(description="Samples in a request at most."),
-    ] = 1000
+    batch_size: BatchSize = 1000
     auth_type: Annotated[
         AuthType | None,
         msgspec.Meta(
@@ -123,8 +118,4 @@ class GnocchiOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.verify_ssl, str):
-            self.verify_ssl = _TRUTHS.get(self.verify_ssl.lower(), self.verify_ssl)
-        if isinstance(self.verify_ssl, str) and not self.verify_ssl.startswith("/"):
-            what = "true, false or the absolute path of a file of certificates was expected"
-            raise Misfit(f"option 'verify_ssl': {what}", "verify_ssl")
+        self.verify_ssl = checked_verify_ssl(self.verify_ssl)

@@ -26,7 +26,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from ceilo_agent import __version__
 from ceilo_agent.publishers.otlp.conventions import attributes, unit
-from ceilo_agent.sample import Meter, Previous, Resource, Sample, SampleType
+from ceilo_agent.sample import Meter, Previous, Resource, Sample, SampleType, microseconds
 from ceilo_agent.store.encoding import INT_MAX, INT_MIN, clean
 
 LATEST: Final = 18_446_744_073.0
@@ -120,8 +120,7 @@ def _nanos(time: float) -> int:
     """
     if not 0 <= time < LATEST:
         return 0
-    whole = int(time)
-    return whole * 1_000_000_000 + round((time - whole) * 1e6) * 1000
+    return microseconds(time) * 1000
 
 
 def _any(value: object) -> AnyValue:

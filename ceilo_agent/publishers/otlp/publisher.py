@@ -35,11 +35,12 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ceilo_agent.errors import Permanent, Retryable
-from ceilo_agent.plugins import OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.otlp.encoding import Partial, decode_answer, decode_status, encode
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.publishers.replies import SHOWN
-from ceilo_agent.publishers.web import Reply, Web, WebOptions, check_url, words_of
+from ceilo_agent.publishers.web import Reply, words_of
+from ceilo_agent.publishers.web_options import WebOptions
+from ceilo_agent.publishers.web_publisher import WebPublisher
 from ceilo_agent.sample import Sample
 
 LOG = logging.getLogger(__name__)
@@ -67,37 +68,24 @@ class OtlpOptions(WebOptions, kw_only=True, forbid_unknown_fields=True):
     ] = True
 
 
-class Otlp(Publisher):
+class Otlp(WebPublisher):
     """Any receiver of OTLP: OpenTelemetry's Collector, or a store that takes it directly."""
 
-    promises: ClassVar[frozenset[Promise]] = frozenset(
-        {Promise.ORDERED, Promise.DURABLE, Promise.ACKED}
-    )
     Options: ClassVar[type[msgspec.Struct]] = OtlpOptions
 
-    _web: Web | None = None
+    example: ClassVar[str] = f"host:{PORT}"
+
     _warned: str = ""
 
-    @classmethod
-    def check(cls, url: SplitResult) -> None:
-        """Look whether the URL names a host."""
-        check_url(url, "otlp://host:4318")
+    def target(self) -> SplitResult:
+        """Return the URL that requests go to."""
+        return target(self.url, ssl=self.options.ssl)
 
-    @classmethod
-    def read_files(cls, options: OtlpOptions) -> OwnFiles:
-        """Look at the files of certificates and secrets."""
-        return options.read_files()
-
-    def open(self) -> None:
-        """Get ready; nothing is connected.
-
-        Raises:
-            ConfigError: the URL names no host, or a file of the options cannot be read.
-        """
-        self.check(self.url)
-        web = Web(target(self.url, ssl=self.options.ssl), self.options, _explain)
-        web.open()
-        self._web = web
+    def explain(self, reply: Reply) -> str:
+        """Return why a request was refused: a receiver says it in protobuf, a proxy in words."""
+        if "protobuf" in reply.headers.get("Content-Type", ""):
+            return decode_status(reply.body)
+        return words_of(reply)
 
     def push(self, samples: Sequence[Sample]) -> None:
         """Send the samples.
@@ -108,23 +96,17 @@ class Otlp(Publisher):
         """
         if not samples:
             return
-        assert self._web is not None
         body = encode(samples, all_metadata=self.options.metadata)
         headers = {"Content-Type": "application/x-protobuf"}
         if self.options.compression == "gzip":
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        reply = self._web.post(body, headers)
+        reply = self.web.post(body, headers)
         said = decode_answer(reply.body, reply.headers.get("Content-Type", ""))
         if said is None:
             text = printable(" ".join(words_of(reply).split())[:SHOWN])
-            raise Retryable(f"{self._web.where} answers {reply.status}, but not in OTLP: {text}")
-        self._look(self._web.where, said, len(samples))
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._web is not None:
-            self._web.close()
+            raise Retryable(f"{self.web.where} answers {reply.status}, but not in OTLP: {text}")
+        self._look(self.web.where, said, len(samples))
 
     def _look(self, where: str, said: Partial, count: int) -> None:
         """Raise if data points were thrown away; tell a warning once."""
@@ -148,10 +130,3 @@ def target(url: SplitResult, *, ssl: bool) -> SplitResult:
     place = url.netloc if url.port is not None else f"{url.netloc.rstrip(':')}:{PORT}"
     path = url.path if url.path.strip("/") else PATH
     return url._replace(scheme="https" if ssl else "http", netloc=place, path=path)
-
-
-def _explain(reply: Reply) -> str:
-    """Return why a request was refused: a receiver says it in protobuf, a proxy in words."""
-    if "protobuf" in reply.headers.get("Content-Type", ""):
-        return decode_status(reply.body)
-    return words_of(reply)

@@ -29,16 +29,16 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ceilo_agent.errors import Misfit, Permanent, Retryable
-from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
+from ceilo_agent.plugins import Context, Promise
 from ceilo_agent.publishers.prometheus.labels import OF_INFOS, RESERVED, Labels, clean
 from ceilo_agent.publishers.prometheus.naming import PREFIX, Family, Names
 from ceilo_agent.publishers.prometheus.wire import HEADERS, Write, encode
 from ceilo_agent.publishers.prometheus.writes import Point, Translation
-from ceilo_agent.publishers.web import Web, WebOptions, check_url
+from ceilo_agent.publishers.web_options import WebOptions
+from ceilo_agent.publishers.web_publisher import WebPublisher
 from ceilo_agent.sample import Sample
 
 PATH: Final = "/api/v1/write"
-EXAMPLE: Final = f"remote-write://prometheus:9090{PATH}"
 
 _TOO_OLD: Final = re.compile("out of bounds|too old|too far in the past", re.IGNORECASE)
 """What receivers say of a value that is older than they take of any series."""
@@ -73,19 +73,17 @@ class RemoteWriteOptions(WebOptions, kw_only=True, forbid_unknown_fields=True):
                 raise Misfit(what, "labels", name)
 
 
-class RemoteWrite(Publisher):
+class RemoteWrite(WebPublisher):
     """A receiver of remote write."""
 
     promises: ClassVar[frozenset[Promise]] = frozenset(
         {Promise.IDEMPOTENT, Promise.ORDERED, Promise.DURABLE, Promise.ACKED}
     )
     Options: ClassVar[type[msgspec.Struct]] = RemoteWriteOptions
+    example: ClassVar[str] = f"prometheus:9090{PATH}"
 
     def __init__(self, url: SplitResult, options: RemoteWriteOptions, context: Context) -> None:
         super().__init__(url, options, context)
-        scheme = "https" if options.ssl else "http"
-        target = SplitResult(scheme, url.netloc, url.path if url.path != "/" else "", "", "")
-        self._web = Web(target._replace(path=target.path or PATH), options)
         instance = context.host if options.instance is None else options.instance
         labels = {**options.labels, "job": options.job, "instance": instance}
         self._translation = Translation(
@@ -96,24 +94,11 @@ class RemoteWrite(Publisher):
         self._taken: set[Write] = set()
         self._taken_before: set[Write] = set()
 
-    @classmethod
-    def check(cls, url: SplitResult) -> None:
-        """Look whether the URL names a host."""
-        check_url(url, EXAMPLE)
-
-    @classmethod
-    def read_files(cls, options: RemoteWriteOptions) -> OwnFiles:
-        """Look at the files of certificates and secrets."""
-        return options.read_files()
-
-    def open(self) -> None:
-        """Look whether the files that the options name are there.
-
-        Raises:
-            ConfigError: the URL names no host, or a file cannot be read.
-        """
-        self.check(self.url)
-        self._web.open()
+    def target(self) -> SplitResult:
+        """Return the URL that requests go to."""
+        scheme = "https" if self.options.ssl else "http"
+        path = self.url.path if self.url.path not in {"", "/"} else PATH
+        return SplitResult(scheme, self.url.netloc, path, "", "")
 
     def push(self, samples: Sequence[Sample]) -> None:
         """Write the samples.
@@ -133,10 +118,6 @@ class RemoteWrite(Publisher):
             meter = samples[index].meter.name
             what = f"{len(refused)} of {len(samples)} samples refused, {meter}: {reason}"
             raise Permanent(what, refused)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._web.close()
 
     def _deliver(self, points: Sequence[Point], refused: dict[int, str]) -> None:
         """Write values of different series, in order of time; note those that are refused.
@@ -179,7 +160,7 @@ class RemoteWrite(Publisher):
         """
         families = {point.family for point in points if point.family is not None} - self._told
         try:
-            self._web.post(encode((point.write for point in points), families), HEADERS)
+            self.web.post(encode((point.write for point in points), families), HEADERS)
         except Permanent as error:
             return error
         except Retryable as error:

@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A log as an agent leaves it, written row by row."""
+"""A log as an agent leaves it, written row by row, and the commands on it."""
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ceilo_agent.delivery import entries
 from ceilo_agent.delivery.schema import FILE, TABLES
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
 
 MEMORY = Meter("memory.usage", "MB", SampleType.GAUGE)
+COMMAND = [sys.executable, "-c", "from ceilo_agent.cli.main import run; run()"]
+PIPELINE = """\
+sources:
+  - {{name: guests, interval: 60, meters: [cpu], sinks: [store]}}
+sinks:
+  - {{name: store, publishers: [{publishers}]}}
+"""
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
@@ -82,3 +94,48 @@ class Written:
 
     def close(self) -> None:
         self.db.close()
+
+
+class Spool:
+    """A spool directory, a configuration that names it, and the command on both."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root / "spool"
+        self.zero = self.directory / "polling" / "0"
+        self.config = root / "agent.conf"
+        self._pipeline = root / "pipeline.yaml"
+        self.config.write_text(
+            f"[DEFAULT]\npipeline_cfg_file = {self._pipeline}\n"
+            f"[delivery]\nspool_dir = {self.directory}\n"
+        )
+        self.publishers("console")
+
+    def publishers(self, text: str) -> None:
+        self._pipeline.write_text(PIPELINE.format(publishers=text))
+
+    def durable(self, name: str) -> None:
+        """Have a publisher of this name that waits on disk."""
+        text = PIPELINE.format(publishers=name)
+        self._pipeline.write_text(f"{text}publishers:\n  {name}: http://127.0.0.1:1/\n")
+
+    def delivery(self, text: str) -> None:
+        """Add options to [delivery]."""
+        with self.config.open("a") as file:
+            file.write(text)
+
+    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*COMMAND, "--config-file", self.config, "spool", *arguments],
+            env={**os.environ, "PYTHONPATH": ":".join(sys.path), "COLUMNS": "100"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--output", "json").stdout)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

@@ -8,18 +8,12 @@ import threading
 
 import pytest
 
-from ceilo_agent.delivery import access, logfile, shelf
-from ceilo_agent.delivery import log as log_module
+from ceilo_agent.delivery import marks
 from ceilo_agent.delivery.log import Limits, Log, Offer
+from ceilo_agent.delivery.spool import Place
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.sample import Sample
-from tests.unit.delivery.logs import METER, RESOURCE, Disk, Process, numbers, samples
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "spool" / "polling" / "0"
-
+from tests.unit.delivery.logs import METER, RESOURCE, Process, numbers, samples
 
 # -- in and out ----------------------------------------------------------------------------------
 
@@ -95,13 +89,6 @@ def test_what_no_bytes_hold_is_counted_and_costs_only_itself(path, caplog):
 
 
 # -- behind --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Let memory keep 10 samples, in rows of 4."""
-    monkeypatch.setattr(shelf, "TAIL_SAMPLES", 10)
-    monkeypatch.setattr(log_module, "ROW_SAMPLES", 4)
 
 
 def test_who_does_not_keep_up_reads_from_the_file(path, small):
@@ -300,192 +287,76 @@ def test_many_replays_are_taken_back_in_order(path):
     assert process.drain(most=50) == list(range(300))
 
 
-# -- bounds --------------------------------------------------------------------------------------
+# -- what is discarded ---------------------------------------------------------------------------
 
 
-def test_too_many_samples_drop_the_oldest(path, small):
-    process = Process(path, ["a", "b"], limits=Limits(max_samples=25))
-    for turn in range(10):
-        process.offer(range(turn * 7, turn * 7 + 7), "a", "b")
-        process.drain("b")
-    assert process.counted("a") == (70, 0, 25, 0, 45)
-    assert process.counted("b") == (70, 70, 0, 0, 0)
-    assert process.drain("a") == list(range(45, 70))
-
-
-def test_what_is_too_old_is_dropped(path, caplog):
-    process = Process(path, limits=Limits(max_age=100))
-    process.offer(range(3))
-    process.clock.now += 60
-    process.offer(range(3, 5))
-    process.clock.now += 50
-    process.log.tick()
-    assert process.counted() == (5, 0, 2, 0, 3)
-    assert "publisher a: a bound is reached, 3 of its oldest samples dropped" in caplog.text
-    assert process.drain() == [3, 4]
-
-
-def test_a_clock_that_was_put_back_drops_nothing(path):
-    process = Process(path, limits=Limits(max_age=100))
-    process.offer(range(3))
-    process.clock.now -= 1000
-    process.offer(range(3, 5))
-    process = process.stopped()
-    process.log.tick()
-    assert process.drain() == [0, 1, 2, 3, 4]
-
-
-def test_too_many_bytes_drop_the_oldest_and_the_file_stays_below(path, monkeypatch):
-    limit = 1 << 20
-    process = Process(path, ["a", "b"], limits=Limits(max_bytes=limit))
-    resources = [f"{n:x}" * 9 for n in range(3000)]
-    batch = [
-        Sample(METER, type(RESOURCE)(name, None, None, "host", {}), n * 1.1, hash(name) / 7)
-        for n, name in enumerate(resources)
-    ]
-    for _ in range(60):
-        process.log.offer([Offer(["a"], batch)])
-        process.deliver("a", 100)
-    offered, _, waiting, _, dropped = process.counted()
-    assert offered == 180_000
-    assert dropped > 100_000
-    assert waiting > 3000
-    assert path.joinpath("log.db").stat().st_size < 1.1 * limit
-    got = process.drain()
-    assert len(got) == waiting
-    assert process.counted()[2:4] == (0, 0)
-
-
-def test_what_was_set_aside_is_bounded_too(path):
-    process = Process(path, limits=Limits(max_bytes=20_000))
-    for turn in range(200):
-        process.offer(range(turn * 5, turn * 5 + 5))
-        process.clock.now += 1
-        process.deliver(refused=range(2000))
-    offered, delivered, waiting, aside, dropped = process.counted()
-    assert (offered, delivered, waiting) == (1000, 0, 0)
-    assert 0 < aside < 1000
-    assert dropped == 1000 - aside
-    assert sum(row[4] for row in process.rows("aside")) == aside
-    assert process.rows("aside")[-1][0] == 200, "the newest is kept"
-
-
-def test_what_is_dropped_while_it_is_delivered_counts_as_delivered(path, small):
-    process = Process(path, limits=Limits(max_samples=10))
-    process.offer(range(10))
-    queue = process.queue()
-    taken = queue.take(8)
-    process.offer(range(10, 15))
-    assert process.counted() == (15, 0, 10, 0, 5)
-    queue.done(taken, 8, ())
-    assert process.counted() == (15, 8, 7, 0, 0)
-    assert process.drain() == list(range(8, 15))
-
-
-def test_a_file_from_which_much_is_gone_is_made_smaller(path, monkeypatch):
-    monkeypatch.setattr(logfile, "SPARE_BYTES", 1 << 20)
+def test_what_was_set_aside_is_discarded_when_that_is_asked_for(path):
     process = Process(path)
-    batch = [Sample(METER, RESOURCE, n * 1.1, (n * 7919 % 100_003) / 7) for n in range(5000)]
-    while not process.path.exists() or process.path.stat().st_size < 1.2 * logfile.SPARE_BYTES:
-        process.log.offer([Offer(["a"], batch)])
-    process.drain(most=5000)
-    process.clock.now += 10
+    process.offer(range(6))
+    process.deliver(refused=[1, 3])
+    process.offer([6])
+    process.deliver(refused=[6])
     process.log.tick()
-    assert process.path.stat().st_size < 100_000
-    process.offer([1])
-    assert process.drain() == [1]
-    assert process.log.damaged == 0
+    assert marks.discard(Place(path), [1]) == 1
+    process.log.tick()
+    assert process.counted() == (7, 4, 0, 1, 2)
+    process.log.tick()
+    assert [row[0] for row in process.rows("aside")] == [2]
+    assert process.stopped().counted() == (7, 4, 0, 1, 2)
 
 
-# -- a full disk ---------------------------------------------------------------------------------
-
-
-def test_a_full_disk_is_held_out_in_memory(path, caplog, small):
-    caplog.set_level("INFO")
+def test_what_waits_for_an_orphan_is_discarded_and_nothing_else(path):
     process = Process(path, ["a", "b"])
     process.offer(range(5), "a", "b")
-    disk = Disk(process)
-    disk.full = True
-    for turn in range(1, 6):
-        process.offer(range(turn * 5, turn * 5 + 5), "a", "b")
-        process.clock.now += access.RETRY_SECONDS
-    assert caplog.text.count("kept in memory for now: database or disk is full") == 1
-    assert process.drain("b", most=4) == list(range(30))
-    assert process.deliver("a", most=7, refused=[6]) == [0, 1, 2, 3, 4, 5]
-    disk.full = False
-    process.clock.now += access.RETRY_SECONDS
-    process.log.tick()
-    assert "is written again" in caplog.text
+    process.deliver("a", most=2)
+    process.offer(range(5, 9), "a")
+    process = process.stopped(names=["b"])
+    marks.discard_waiting(Place(path), "a")
+    for _ in range(3):
+        process.log.tick()
+    assert process.counted("a") == (9, 2, 0, 0, 7)
+    assert process.counted("b") == (5, 0, 5, 0, 0)
+    assert process.rows("taken_over") == []
+    assert [row[0] for row in process.rows()] == [1], "only what another one waits for"
     process = process.stopped(names=["a", "b"])
-    assert process.drain("a") == list(range(7, 30))
-    assert process.counted("a") == (30, 29, 0, 1, 0)
-    assert process.counted("b") == (30, 30, 0, 0, 0)
+    process.offer([9], "a")
+    assert process.drain("a") == [9]
+    assert process.drain("b") == list(range(5))
 
 
-@pytest.mark.parametrize("left", range(45))
-@pytest.mark.parametrize("limit", [0, 40])
-def test_a_disk_that_is_full_at_any_statement_costs_nothing(path, small, left, limit):
-    process = Process(path, ["a", "b"], limits=Limits(max_samples=limit))
-    process.offer(range(20), "a", "b")
-    process.deliver("b", 9, refused=[2, 5])
-    disk = Disk(process)
-    disk.left = left
-    process.mark()
-    process.log.tick()
-    process.offer(range(20, 31), "a", "b")
-    process.offer(range(31, 40), "b")
-    got = process.deliver("b", 15, refused=[10])
-    process.deliver("a", 3)
-    process.clock.now += access.RETRY_SECONDS
-    process.log.tick()
-    process = process.stopped(names=["a", "b"])
-    assert process.drain("a") == list(range(3, 31))
-    got += process.drain("b")
-    again = [got.index(2), got.index(5)]
-    assert again == sorted(again)
-    assert sorted(got) == [2, 5, 9, *range(11, 40)], "set aside again is 10"
-    assert process.counted("a") == (31, 31, 0, 0, 0)
-    assert process.counted("b") == (40, 39, 0, 1, 0)
-
-
-def test_what_only_memory_held_when_it_was_killed_is_counted(path, tmp_path, caplog):
+def test_a_discard_is_done_at_the_next_start_also_after_a_kill(path, tmp_path):
     process = Process(path, ["a", "b"])
-    process.offer(range(5), "a", "b")
-    Disk(process).full = True
-    process.offer(range(5, 9), "a", "b")
-    process.clock.now += access.RETRY_SECONDS
-    assert process.drain("b") == list(range(9))
-    process = process.killed(tmp_path, names=["a", "b"])
-    assert process.counted("a") == (9, 0, 5, 0, 4)
-    assert process.counted("b") == (9, 9, 0, 0, 0)
-    assert "4 samples for publisher a are lost" in caplog.text
-    assert process.drain("a") == list(range(5))
+    process.offer(range(5), "a")
+    process.log.close()
+    marks.discard_waiting(Place(path), "a")
+    process = Process(path, ["b"])
+    process.log.tick()
+    process = process.killed(tmp_path, names=["b"])
+    process.log.tick()
+    process.log.tick()
+    assert process.counted("a") == (5, 0, 0, 0, 5)
+    assert process.rows("taken_over") == process.rows() == []
 
 
-def test_what_cannot_be_written_at_the_end_is_counted_once(path):
+def test_what_comes_after_a_discard_was_asked_for_stays(path):
+    process = Process(path, ["a"])
+    process.offer(range(5))
+    process.log.enroll(["b"])
+    marks.discard_waiting(Place(path), "a")
+    process.offer([5, 6], "a")
+    process.log.tick()
+    assert process.counted() == (7, 0, 2, 0, 5)
+
+
+def test_a_publisher_of_the_file_loses_nothing_to_a_discard(path, caplog):
     process = Process(path)
     process.offer(range(5))
-    Disk(process).full = True
-    process.offer(range(5, 9))
-    assert process.log.close() == 4
-    assert process.counted() == (9, 0, 5, 0, 4)
-    process = Process(path, clock=process.clock)
-    assert process.counted() == (9, 0, 5, 0, 4)
-
-
-def test_what_memory_holds_is_bounded(path, monkeypatch):
-    monkeypatch.setattr(shelf, "HELD_BYTES", 2000)
-    process = Process(path)
-    process.offer(range(3))
-    Disk(process).full = True
-    for turn in range(100):
-        process.offer(range(turn, turn + 1))
-    offered, _, waiting, _, dropped = process.counted()
-    assert offered == 103
-    assert 5 < waiting < 40
-    assert waiting + dropped == 103
-    got = process.drain()
-    assert got == [0, 1, 2, *range(100 - waiting + 3, 100)], "the file's, and the newest"
+    process.log.tick()
+    marks.discard_waiting(Place(path), "a")
+    process.log.tick()
+    assert process.drain() == list(range(5))
+    assert process.rows("taken_over") == []
+    assert "what waits is not discarded" in caplog.text
 
 
 # -- threads -------------------------------------------------------------------------------------

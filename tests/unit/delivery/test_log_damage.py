@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The durable log when its files are cut, overwritten or deleted, before a start and meanwhile."""
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -8,26 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ceilo_agent.delivery import access, shelf
-from ceilo_agent.delivery import log as log_module
+from ceilo_agent.delivery import access
 from ceilo_agent.delivery.salvage import SetAside, Waiting, Wreck
 from ceilo_agent.delivery.schema import FILE, LEDGER, SALVAGE
 from ceilo_agent.errors import ConfigError
 from tests.unit.delivery.logs import Process
 
 PAGE = 4096
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "spool" / "polling" / "0"
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Let memory keep 10 samples, in rows of 4."""
-    monkeypatch.setattr(shelf, "TAIL_SAMPLES", 10)
-    monkeypatch.setattr(log_module, "ROW_SAMPLES", 4)
 
 
 def filled(path, rows=200, each=20):
@@ -317,7 +305,7 @@ def test_every_row_of_a_sound_file_is_found(path, way):
     expected = [row[0] for row in process.rows()]
     if way == "closed":
         process.log.close()
-    with Wreck(process.path) as wreck:
+    with contextlib.closing(Wreck(process.path)) as wreck:
         found = list(wreck.rows())
     rows = [each.row for each in found if isinstance(each, Waiting)]
     assert sorted(row.seq for row in rows) == expected

@@ -12,7 +12,7 @@ from ceilo_agent.delivery.holding import Taken, refusal
 from ceilo_agent.delivery.log import Log, Offer
 from ceilo_agent.delivery.rows import Rows
 from ceilo_agent.delivery.spool import Place, Reader
-from tests.unit.delivery.logs import Process, samples
+from tests.unit.delivery.logs import Disk, Process, samples
 
 
 def test_what_was_taken_over_is_there_after_a_kill(tmp_path):
@@ -60,6 +60,25 @@ def test_a_number_that_nobody_wrote_ends_nothing(tmp_path, table, column, value,
     assert process.drain()[-10:] == [*range(30, 40)]
     process.counted()
     process.log.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "seq"), [("discard x", 1), ("discard 1", b"\xff"), ("from-1", "?"), (b"\xff", 1)]
+)
+def test_a_mark_that_nobody_wrote_ends_nothing(tmp_path, name, seq, caplog):
+    process = Process(tmp_path / "0")
+    process.offer(range(30))
+    process.log.close()
+    with contextlib.closing(sqlite3.connect(process.path)) as db, db:
+        db.execute("INSERT INTO taken_over VALUES (?, ?)", (name, seq))
+    process = Process(tmp_path / "0", clock=process.clock)
+    process.log.tick()
+    assert process.drain() == [*range(30)]
+    process = process.stopped()
+    process.log.tick()
+    assert process.counted() == (30, 30, 0, 0, 0)
+    assert process.rows("taken_over") == []
+    assert "Traceback" not in caplog.text
 
 
 def test_a_mistake_in_the_code_is_told_once_and_samples_are_delivered(
@@ -152,3 +171,38 @@ def test_why_samples_wait_is_on_disk_with_the_next_tick_and_is_written_once(tmp_
 
 def test_a_second_agent_is_told_which_option_gives_it_a_directory(tmp_path):
     assert "[DEFAULT] state_path" in str(refusal(tmp_path, Taken("1")))
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_what_is_refused_while_the_disk_is_full_is_refused_again_after_the_end(tmp_path, end):
+    process = Process(tmp_path / "0")
+    process.offer(range(30))
+    process.deliver(most=10)
+    disk = Disk(process)
+    disk.full = True
+    process.deliver(most=10, refused={12, 13})
+    assert process.drain() == [*range(20, 30)]
+    assert process.counted() == (30, 28, 0, 2, 0)
+    process = process.killed(tmp_path) if end == "killed" else process.stopped()
+    # What came behind is delivered again: that is better than to lose what was refused.
+    assert process.counted() == (30, 10, 20, 0, 0)
+    assert process.deliver(most=10, refused={12, 13})[:3] == [10, 11, 14]
+    assert process.drain() == [*range(20, 30)]
+    process = process.killed(tmp_path)
+    assert process.counted() == (30, 28, 0, 2, 0)
+    assert len(process.rows("aside")) == 1
+
+
+def test_what_is_refused_while_the_disk_is_full_is_noted_once_there_is_space(tmp_path):
+    process = Process(tmp_path / "0")
+    process.offer(range(30))
+    disk = Disk(process)
+    disk.full = True
+    process.deliver(most=10, refused={3})
+    disk.full = False
+    process.clock.now += 10
+    process.log.tick()
+    disk.full = True
+    process.drain()
+    process = process.killed(tmp_path)
+    assert process.counted() == (30, 29, 0, 1, 0)

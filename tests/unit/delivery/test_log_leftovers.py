@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What waits in the logs of workers that are no more is taken over, and never twice."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,36 @@ def test_a_taking_over_that_is_interrupted_anywhere_doubles_nothing(spool, monke
     assert process.drain("b") == expected
     assert process.counted("a") == (1500, 18, 1479, 3, 0)
     assert process.drain("a") == [n * 1000 + each for n in range(3) for each in range(7, 500)]
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 8, 10])
+def test_damage_amid_a_taking_over_doubles_nothing(spool, monkeypatch, at):
+    filled(spool, workers=3)
+    monkeypatch.setattr(leftovers, "AT_ONCE", 30)
+    finish, turn = Intake.finish, 0
+
+    def dying(intake):
+        nonlocal turn
+        turn += 1
+        if turn >= at:
+            raise Interrupted
+        finish(intake)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Intake, "finish", dying)
+        with pytest.raises(Interrupted):
+            worker(spool, 0, workers=1)
+        spool = copied(spool)
+        with (spool / "0" / FILE).open("r+b") as file:
+            file.write(b"\xff" * 4096)
+        # The file that is begun in its place knows how far it was, too.
+        with contextlib.suppress(Interrupted):
+            worker(spool, 0, workers=1)
+    shutil.copytree(spool, spool.parent / "again" / spool.name)
+    process = worker(spool.parent / "again" / spool.name, 0, workers=1)
+    assert process.counted("a") == (1500, 18, 1479, 3, 0)
+    assert process.counted("b") == (1500, 0, 1500, 0, 0)
+    assert process.drain("b") == [n * 1000 + each for n in range(3) for each in range(500)]
 
 
 def test_it_is_interrupted_before_the_directory_is_deleted(spool, monkeypatch):

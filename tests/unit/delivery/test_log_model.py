@@ -31,6 +31,8 @@ class Publisher:
     Attributes:
         waiting: number, moment and whether it was set aside before, of each sample.
         held: those of them that no file has.
+        unwritten: the same, and those of which it is rid already.
+        pinned: what it was before samples were set aside that no file has; None without any.
     """
 
     def __init__(self):
@@ -38,8 +40,32 @@ class Publisher:
         self.waiting = []
         self.aside = []
         self.held = set()
+        self.unwritten = set()
         self.held_aside = []
+        self.pinned = None
         self.taken = None
+
+    def written(self):
+        """The file has it all."""
+        self.held.clear()
+        self.unwritten.clear()
+        self.aside += self.held_aside
+        self.held_aside = []
+        self.pinned = None
+
+    def pin(self):
+        if self.pinned is None:
+            self.pinned = (self.delivered, self.dropped, self.waiting.copy())
+
+    def killed(self):
+        """What no file has is lost; what was refused and is in none waits as it did before."""
+        if self.pinned is not None:
+            self.delivered, self.dropped, self.waiting = self.pinned
+        left = [each for each in self.waiting if each[0] not in self.unwritten]
+        self.dropped += len(self.waiting) - len(left)
+        self.waiting = left
+        self.held_aside = []
+        self.written()
 
 
 class Model(RuleBasedStateMachine):
@@ -73,8 +99,12 @@ class Model(RuleBasedStateMachine):
         for name in names:
             publisher = self.model[name]
             publisher.offered += count
-            publisher.waiting += [(number, self.process.clock.now, False) for number in found]
+            new = [(number, self.process.clock.now, False) for number in found]
+            publisher.waiting += new
             publisher.held.update(found)
+            publisher.unwritten.update(found)
+            if publisher.pinned is not None:
+                publisher.pinned[2].extend(new)
         self._settled()
 
     @rule(name=st.sampled_from(NAMES), most=st.integers(1, 15))
@@ -104,6 +134,8 @@ class Model(RuleBasedStateMachine):
         self.process.queue(name).done(
             taken, len(taken.samples) - len(bad), [(sample, "bad") for sample in bad]
         )
+        if bad:
+            publisher.pin()
         mine = set(numbers(taken.samples))
         # What a bound dropped meanwhile was delivered after all.
         left = [each for each in publisher.waiting if each[0] not in mine]
@@ -122,11 +154,8 @@ class Model(RuleBasedStateMachine):
         self.process.abandon()
         self._begin(place)
         for publisher in self.model.values():
-            lost = [each for each in publisher.waiting if each[0] in publisher.held]
-            publisher.waiting = [each for each in publisher.waiting if each not in lost]
-            publisher.dropped += len(lost) + sum(map(len, publisher.held_aside))
-            publisher.held.clear()
-            publisher.held_aside.clear()
+            publisher.killed()
+        self._look()  # what waits again may be too much
 
     @precondition(lambda self: not self.disk.full)
     @rule()
@@ -187,9 +216,7 @@ class Model(RuleBasedStateMachine):
             publisher.dropped += len(publisher.waiting) - len(left)
             publisher.waiting = left
             if not self.disk.full:
-                publisher.held.clear()
-                publisher.aside += publisher.held_aside
-                publisher.held_aside = []
+                publisher.written()
 
     def _settled(self):
         """A transaction was tried, where it is not too early; with it goes what is too much."""
@@ -197,9 +224,7 @@ class Model(RuleBasedStateMachine):
             self._look()
             return
         for publisher in self.model.values():
-            publisher.held.clear()
-            publisher.aside += publisher.held_aside
-            publisher.held_aside = []
+            publisher.written()
 
     @invariant()
     def the_counters_say_so(self):

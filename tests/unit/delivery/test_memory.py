@@ -68,7 +68,7 @@ def test_the_oldest_go_first_and_are_told(caplog: pytest.LogCaptureFixture) -> N
     assert queue.waiting == 10
     assert taken(queue) == list(range(14, 24))
     assert queue.counters == Counters(offered=24, delivered=10, dropped=14)
-    assert "publisher x: the queue is full, 2 samples dropped" in caplog.text
+    assert "publisher x: the queue in memory is full (10 samples), 2 oldest dropped" in caplog.text
 
 
 def test_a_batch_larger_than_the_queue_is_not_cut() -> None:

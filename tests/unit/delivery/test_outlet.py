@@ -3,104 +3,18 @@
 
 import logging
 import random
-import threading
 import time
-from urllib.parse import urlsplit
 
 import pytest
 
 from ceilo_agent.delivery import attempt
-from ceilo_agent.delivery import outlet as outlet_module
 from ceilo_agent.delivery.attempt import Backoff
 from ceilo_agent.delivery.memory import MemoryQueue
 from ceilo_agent.delivery.outlet import Outlet
-from ceilo_agent.delivery.queues import Taken
-from ceilo_agent.errors import ConfigError, Fault, Permanent, Retryable
-from ceilo_agent.plugins import Context, Publisher
+from ceilo_agent.errors import Permanent, Retryable
+from tests.unit.delivery.steered import Kept, Store, adds_up, close, opened, wait_until
 
-
-class Store(Publisher):
-    """A publisher whose other side the test steers."""
-
-    batch_size = 10
-
-    def __init__(self):
-        super().__init__(urlsplit("store://"), None, Context("host", {}))
-        self.taken = []
-        self.sizes = []
-        self.faults = []
-        self.bad = {}
-        self.hold = threading.Event()
-        self.hold.set()
-        self.closed = False
-
-    def push(self, samples):
-        self.hold.wait(20)
-        self.sizes.append(len(samples))
-        if self.faults:
-            raise self.faults.pop(0)
-        for each in samples:
-            if each in self.bad:
-                raise self.bad[each]
-        self.taken.extend(samples)
-
-    def close(self):
-        self.closed = True
-
-
-class Kept(MemoryQueue):
-    """Keeps what is refused, as the log does."""
-
-    def __init__(self, again=()):
-        super().__init__("store")
-        self.aside = {}
-        self.again = frozenset(again)
-
-    def take(self, most):
-        found = super().take(most)
-        if found is None:
-            return None
-        return Taken(found.samples, found.place, bool(self.again & {*found.samples}))
-
-    def done(self, taken, delivered, refused):
-        super().done(taken, delivered, refused)
-        self.aside |= dict(refused)
-        self.counters.dropped -= len(refused)
-        self.counters.set_aside += len(refused)
-
-
-@pytest.fixture
-def store():
-    return Store()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "LONGEST_PAUSE", 0.05)
-
-
-def opened(store, queue=None):
-    made = Outlet("store", store, queue or MemoryQueue("store"))
-    made.open()
-    made.start()
-    return made
-
-
-def adds_up(made):
-    c = made.counters
-    return c.offered == c.delivered + made.waiting + c.set_aside + c.dropped
-
-
-def close(made, seconds=5.0):
-    made.close(time.monotonic() + seconds)
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 # -- in order ------------------------------------------------------------------------------------
@@ -363,6 +277,19 @@ def test_what_was_set_aside_before_is_looked_at_first(store):
     assert adds_up(made)
 
 
+def test_a_replay_is_told_once_it_is_over(store, caplog):
+    caplog.set_level(logging.INFO)
+    store.bad = {5: Permanent("still bad")}
+    queue = Kept(again=range(25))
+    queue.offer(range(25))
+    made = opened(store, queue)
+    wait_until(lambda: not made.waiting)
+    queue.offer(range(30, 33))
+    close(made)
+    (told,) = [line for line in caplog.messages if "replayed" in line]
+    assert told == "publisher store: replayed 24 samples that had been set aside; refused again: 1"
+
+
 def test_who_cannot_be_asked_what_is_too_old_is_asked_again(store):
     answers = [Retryable("away"), {0: "old"}]
 
@@ -452,129 +379,4 @@ def test_one_that_is_to_end_gives_up_at_its_deadline_and_counts(store):
     made.leave(time.monotonic() + 0.3)
     wait_until(lambda: store.closed)
     wait_until(lambda: made.counters.dropped == 2)
-    assert adds_up(made)
-
-
-# -- another publisher ---------------------------------------------------------------------------
-
-
-def test_another_publisher_takes_over_what_waits_in_its_order(store):
-    store.faults = [Retryable("it is away", 3000.0)]
-    made = opened(store)
-    for number in range(10):
-        made.queue.offer([number])
-    wait_until(lambda: made.fault)
-    other = Store()
-    assert made.swap(other) is store
-    assert store.closed
-    made.queue.offer([10])
-    wait_until(lambda: len(other.taken) == 11)
-    close(made)
-    assert other.taken == list(range(11))
-    assert made.counters.delivered == 11
-    assert adds_up(made)
-
-
-def test_a_publisher_that_cannot_take_over_changes_nothing(store):
-    class Refusing(Store):
-        def open(self):
-            raise ConfigError([Fault("f", 1, 1, "never")])
-
-    made = opened(store)
-    made.queue.offer([1])
-    with pytest.raises(ConfigError):
-        made.swap(Refusing())
-    made.queue.offer([2])
-    close(made)
-    assert store.taken == [1, 2]
-
-
-def test_a_push_that_hangs_is_left_to_the_publisher_before(store, monkeypatch):
-    monkeypatch.setattr(outlet_module, "SWAP_WITHIN", 0.1)
-    store.hold.clear()
-    made = opened(store)
-    made.queue.offer([1])
-    wait_until(made._using.locked)
-    other = Store()
-    made.swap(other)
-    made.queue.offer([2])
-    assert not store.closed
-    store.hold.set()
-    close(made)
-    assert (store.taken, other.taken) == ([1], [2])
-    assert store.closed
-    assert other.closed
-
-
-def test_a_swap_can_be_undone(store):
-    made = opened(store)
-    other = Store()
-    made.put_back(made.swap(other))
-    assert other.closed
-    made.queue.offer([1])
-    close(made)
-    assert store.taken == [1]
-
-
-class Faulty(Store):
-    """A publisher of an author who did not think of faults."""
-
-    def close(self):
-        super().close()
-        raise RuntimeError("it was not there")
-
-
-class Odd(Store):
-    """Takes something in open() and fails after it, with any exception."""
-
-    def open(self):
-        raise KeyError("it is not in the table")
-
-
-def test_one_that_cannot_be_closed_holds_up_no_other(store, caplog):
-    made = opened(Faulty())
-    first = made.swap(store)
-    assert first.closed
-    made.queue.offer([1])
-    close(made)
-    assert store.taken == [1]
-    assert "it was not there" in caplog.text
-
-
-def test_one_that_cannot_be_closed_at_the_end_loses_no_count():
-    away = Faulty()
-    away.faults = [Retryable("it is away")] * 1000
-    made = opened(away)
-    made.queue.offer([1, 2])
-    close(made, 0.3)
-    wait_until(lambda: made.ended and away.closed)
-    assert made.counters.dropped == 2
-    assert adds_up(made)
-
-
-def test_what_an_open_that_failed_took_is_let_go(store):
-    made = opened(store)
-    odd = Odd()
-    with pytest.raises(KeyError):
-        made.swap(odd)
-    assert odd.closed
-    made.queue.offer([1])
-    close(made)
-    assert store.taken == [1], "the one before goes on"
-    first = Odd()
-    with pytest.raises(KeyError):
-        Outlet("store", first, MemoryQueue("store")).open()
-    assert first.closed
-
-
-def test_a_swap_in_a_hurry_waits_for_no_push(store):
-    made = opened(store)
-    store.hold.clear()
-    made.queue.offer([1])
-    began = time.monotonic()
-    made.swap(Store(), lambda: True)
-    made.put_back(store, lambda: True)
-    assert time.monotonic() - began < 1
-    store.hold.set()
-    close(made)
     assert adds_up(made)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishers over the files that take one another's place; real ones, in real files."""
 
+import contextlib
 import fcntl
 import json
+import socket
 import time
 
 import pytest
@@ -179,6 +181,67 @@ def test_a_new_name_takes_over_what_only_one_may_hold(changing):
     assert {name: c.delivered for name, c in changing.outlets.counters.items()} == {"a": 3, "b": 0}
 
 
+def page(address):
+    return {"url": f"prometheus://{address}"}
+
+
+def listens(address):
+    host, port = address.split(":")
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=10).close()
+        return True
+    return False
+
+
+@pytest.fixture
+def addresses():
+    """Two where nobody listens."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        found = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two)]
+    # Closed by now: nobody listens there.
+    return tuple(found)
+
+
+def test_a_page_goes_on_at_its_address_under_another_name_and_url(changing, addresses):
+    address, _ = addresses
+    changing.change(a=page(address))
+    second = changing.change(b=page(f"{address}/page"))
+    assert listens(address)
+    changing.change(a=page(address))
+    assert listens(address)
+    changing.offer(changing.outlets.live["a"].outlet, 1)
+    wait_until(lambda: not changing.outlets.live["a"].outlet.waiting)
+    wait_until(lambda: second["b"].ended)
+    changing.close()
+    assert not listens(address)
+
+
+def test_pages_exchange_addresses_with_new_ones(changing, addresses):
+    one, two = addresses
+    changing.change(a=page(one), b=page(two))
+    changing.change(b=page(one), c=page(two))
+    assert listens(one)
+    assert listens(two)
+    changing.change(b=page(two), d=page(one))
+    assert listens(one)
+    assert listens(two)
+    changing.close()
+
+
+def test_a_page_that_was_to_go_is_back_after_a_refused_reload(changing, addresses):
+    address, taken = addresses
+    host, port = taken.split(":")
+    changing.change(a=page(address))
+    with socket.create_server((host, int(port))):
+        with pytest.raises(ConfigError, match="listens there"):
+            changing.change(b=page(taken))
+        assert listens(address)
+    changing.close()
+
+
 def test_a_new_name_takes_over_what_waits(changing):
     first = changing.change(a=changing.file("a"))
     with changing.hold("a"):
@@ -299,6 +362,7 @@ def test_what_nobody_asks_for_stays_on_disk_until_its_publisher_is_back(durable)
     without.offer(without.change(b=without.file("b"))["b"], 5)
     wait_until(lambda: without.outlets.counters["b"].delivered)
     assert without.outlets.counters["a"].waiting == 1
+    assert list(without.outlets.orphans) == ["a"]
     again = without.restarted()
     again.change(a=again.file("a"), b=again.file("b"))
     wait_until(lambda: not any(again.waiting().values()))

@@ -1,109 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pipeline at work: what comes out, over reloads and over ends of the process of every kind."""
+"""A pipeline at work: what comes out, also over reloads."""
 
 import json
 import math
 import os
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from ceilo_agent.definition.pipeline import load
 from ceilo_agent.delivery.log import Limits
-from ceilo_agent.errors import ConfigError, Permanent, Retryable
+from ceilo_agent.errors import ConfigError, Permanent
 from ceilo_agent.pipeline.pipeline import Pipeline
-from ceilo_agent.plugins import Context
-from ceilo_agent.sample import UNTRACKED, Batch, Meter, Previous, Resource, Sample, SampleType
-from ceilo_agent.store.reader import Reader
-
-START = 1_000_000.0
-GAUGE = Meter("memory.usage", "MB", SampleType.GAUGE)
-COUNTER = Meter("cpu", "ns", SampleType.CUMULATIVE)
-CONTEXT = Context("h", {})
-
-SUMS = {
-    "name": "aggregator",
-    "parameters": {"retention_time": 10, "grace": 0, "method": "sum"},
-}
-
-
-def sample(at, volume=1, resource="r", meter=GAUGE, previous=UNTRACKED):
-    thing = Resource(resource, None, None, "instance", {})
-    return Sample(meter, thing, START + at, volume, previous, None, "s")
-
-
-def batch(*samples):
-    return Batch("s", samples)
-
-
-class Bench:
-    """A directory with a pipeline file and the files that its publishers write.
-
-    Sinks have a publisher whose samples wait on disk; those whose name ends in `_memory`, one whose
-    samples wait in memory.
-    """
-
-    def __init__(self, directory):
-        self.directory = Path(directory)
-        self.path = self.directory / "pipeline.yaml"
-        self.spool = self.directory / "spool" / "polling" / "0"
-
-    def url(self, sink):
-        if sink.endswith("_memory"):
-            return f"local://{self.directory}/{sink}.db?max_age=10000000000&max_bytes=100000000"
-        return f"file://{self.directory}/{sink}"
-
-    def write(self, **sinks):
-        """Write a file with one source for all sinks; each has steps and a publisher."""
-        document = {
-            "sources": [{"name": "s", "interval": 1, "meters": ["*"], "sinks": list(sinks)}],
-            "sinks": [
-                {"name": n, "transformers": steps, "publishers": [f"to-{n}"]}
-                for n, steps in sinks.items()
-            ],
-            "publishers": {f"to-{n}": self.url(n) for n in sinks},
-        }
-        self.path.write_text(json.dumps(document))
-
-    def pipeline(self, **sinks):
-        self.write(**sinks)
-        made = Pipeline(load(self.path), CONTEXT, self.spool)
-        made.open()
-        return made
-
-    def replace(self, pipeline, **sinks):
-        self.write(**sinks)
-        pipeline.replace(pipeline.prepare(load(self.path), CONTEXT))
-
-    def volumes(self, sink):
-        """Return what a sink wrote."""
-        if sink.endswith("_memory"):
-            return [sample.volume for sample in Reader(self.directory / f"{sink}.db").samples()]
-        path = self.directory / sink
-        return [json.loads(line)["volume"] for line in path.read_text().splitlines()]
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-def all_waiting(pipeline):
-    return sum(outlet.waiting for outlet in pipeline.outlets.values())
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
-
+from ceilo_agent.sample import Previous
+from tests.unit.pipeline.workbench import (
+    CONTEXT,
+    COUNTER,
+    START,
+    SUMS,
+    all_waiting,
+    away,
+    batch,
+    sample,
+    steered,
+    wait_until,
+)
 
 # -- batches in ----------------------------------------------------------------------------------
 
@@ -171,15 +93,6 @@ def test_a_start_that_is_refused_gives_the_directory_back(bench):
 
 
 # -- what waits ----------------------------------------------------------------------------------
-
-
-def steered(pipeline, sink):
-    """Return the publisher behind a sink's outlet."""
-    return pipeline.outlets[f"to-{sink}"]._publisher
-
-
-def away(_):
-    raise Retryable("it is away")
 
 
 def test_a_publisher_that_is_away_holds_up_nobody_else(bench):
@@ -440,130 +353,3 @@ def test_reloads_under_load_lose_and_double_nothing(bench):
     assert sum(sink.chain.lost for sink in pipeline.sinks.values()) == 0
     for counters in pipeline.counters.values():
         assert counters.offered == counters.delivered
-
-
-# -- the end of the process ----------------------------------------------------------------------
-
-CHILD = """
-import os, signal, sys, time
-from tests.unit.pipeline.test_pipeline import *
-
-directory, point, turn = sys.argv[1:4]
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-bench = Bench(directory)
-pipeline = bench.pipeline(**{sys.argv[5]: STEPS[sys.argv[4]]})
-if turn == "first":
-    pipeline.accept(batch(sample(1, 5)))
-    pipeline.accept(batch(sample(2, 6)))
-    pipeline.tick(START + 2)
-    if point == "before the commit":
-        pipeline.log.offer = die
-    if point == "between commit and offering":
-        offer = pipeline.log.offer
-        pipeline.log.offer = lambda *words: offer(*words) or die()
-if sys.argv[4] == "timed":
-    pipeline.tick(START + 10)
-else:
-    # As a broker does: what was not acknowledged comes again.
-    pipeline.accept(batch(sample(3, 7)))
-if turn == "first":
-    end = time.monotonic() + 10
-    while any(outlet.waiting for outlet in pipeline.outlets.values()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    if point == "after the next tick":
-        pipeline.tick(START + 10.5)
-    die()
-pipeline.tick(START + 11)
-pipeline.close(5)
-"""
-
-STEPS = {
-    "timed": [SUMS],
-    "sized": [{"name": "aggregator", "parameters": {"size": 3, "method": "sum"}}],
-}
-
-
-@pytest.mark.parametrize("sink", ["sums", "sums_memory"])
-@pytest.mark.parametrize("way", STEPS)
-@pytest.mark.parametrize(
-    "point",
-    ["before the commit", "between commit and offering", "after delivery", "after the next tick"],
-)
-def test_a_process_that_is_killed_anywhere_loses_no_window(bench, point, way, sink):
-    for turn, code in (("first", -signal.SIGKILL), ("second", 0)):
-        words = [sys.executable, "-c", CHILD, str(bench.directory), point, turn, way, sink]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == code, done.stderr
-    got = bench.volumes(sink)
-    expected = 11 if way == "timed" else 18
-    # Delivered, but not yet noted as delivered: it may come again. A publisher that stores by
-    # series and time takes it for the same.
-    assert set(got) == {expected}
-    again = sink == "sums" and point in {"between commit and offering", "after delivery"}
-    assert len(got) <= 1 + again
-
-
-@pytest.mark.parametrize("sink", ["sums", "sums_memory"])
-def test_what_no_publisher_took_before_a_stop_is_offered_after_the_start(bench, sink):
-    pipeline = bench.pipeline(raw=[], **{sink: [SUMS]})
-    pipeline.accept(batch(sample(1, 5)))
-    steered(pipeline, sink).push = away
-    pipeline.tick(START + 10)
-    pipeline.close(0.1)
-    counters = pipeline.counters[f"to-{sink}"]
-    assert counters.dropped == (1 if sink == "sums_memory" else 0)
-    assert counters.waiting == (0 if sink == "sums_memory" else 1)
-    for _ in range(2):
-        again = bench.pipeline(raw=[], **{sink: [SUMS]})
-        wait_until(lambda again=again: not all_waiting(again))
-        again.close(5)
-        assert bench.volumes(sink) == [5]
-    assert bench.volumes("raw") == [5]
-
-
-FEEDING = """
-import sys
-from tests.unit.pipeline.test_pipeline import *
-
-pipeline = Bench(sys.argv[1]).pipeline(sums=[SUMS], raw=[])
-for number in range(int(sys.argv[2]), int(sys.argv[3])):
-    pipeline.accept(batch(sample(number / 50, 1), sample(number / 50, 2, "other")))
-    pipeline.tick(START + number / 50)
-    print(number, flush=True)
-pipeline.tick(START + 10**6)
-pipeline.close(20)
-"""
-
-
-def test_a_process_that_is_killed_at_any_moment_counts_each_sample_once(bench):
-    """What was not acknowledged when it was killed comes again, as from a broker."""
-    chance = random.Random(1)
-    acknowledged, last = 0, 6000
-    kills = 0
-    while acknowledged < last:
-        words = [sys.executable, "-c", FEEDING, str(bench.directory), str(acknowledged), str(last)]
-        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        many = chance.randrange(200, 900)
-        for line in child.stdout:
-            acknowledged = int(line) + 1
-            many -= 1
-            if not many and acknowledged < last - 100:
-                # The child goes on meanwhile: it is killed wherever it is by then.
-                time.sleep(chance.random() / 200)
-                child.kill()
-                kills += 1
-        assert child.wait() in {0, -signal.SIGKILL}, child.stderr.read()
-        child.stderr.close()
-    assert kills >= 5
-    lines = [json.loads(line) for line in (bench.directory / "sums").read_text().splitlines()]
-    got = {(s["resource_id"], s["timestamp"], s["volume"]) for s in lines}
-    assert len(got) == 2 * last / 500, "a window that comes twice is the same both times"
-    assert sorted(volume for _, _, volume in got) == [500] * 12 + [1000] * 12
-    assert len(lines) <= len(got) + kills * 24
-    raw = [json.loads(line) for line in (bench.directory / "raw").read_text().splitlines()]
-    got = {(s["resource_id"], s["timestamp"]) for s in raw}
-    assert len(got) == 2 * last, "all that was acknowledged"

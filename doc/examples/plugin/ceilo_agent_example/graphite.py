@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import SplitResult
 
 import msgspec
 
 from ceilo_agent.errors import ConfigError, Fault, Retryable
-from ceilo_agent.plugins import Promise, Publisher
+from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
 from ceilo_agent.sample import Sample
 
 LONGEST: Final = 250
@@ -27,6 +29,10 @@ class GraphiteOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prefix: Annotated[
         str, msgspec.Meta(description="What every path begins with, its dot included.")
     ] = "ceilo_agent."
+    names: Annotated[
+        str | None,
+        msgspec.Meta(description="A file of other names for meters: on each line the two names."),
+    ] = None
     retention: Annotated[
         Annotated[int, msgspec.Meta(ge=0)],
         msgspec.Meta(description="Seconds that Graphite keeps points; 0: not known."),
@@ -62,6 +68,31 @@ class Graphite(Publisher):
             hint = "write graphite://carbon.example:2003"
             raise ConfigError([Fault("graphite://", 0, 0, what, hint)])
 
+    def __init__(self, url: SplitResult, options: GraphiteOptions, context: Context) -> None:
+        super().__init__(url, options, context)
+        self._names: Mapping[str, str] = {}
+
+    @classmethod
+    def read_files(cls, options: GraphiteOptions) -> OwnFiles:
+        """Look at the file of names; a reload notes that it has changed.
+
+        Raises:
+            ConfigError: it cannot be read, or a line is none.
+        """
+        if options.names is None:
+            return OwnFiles()
+        found = repr(_names(options.names))
+        return OwnFiles(digest=hashlib.sha256(found.encode()).hexdigest())
+
+    def open(self) -> None:
+        """Read the file of names.
+
+        Raises:
+            ConfigError: as for `read_files`.
+        """
+        if self.options.names is not None:
+            self._names = _names(self.options.names)
+
     def push(self, samples: Sequence[Sample]) -> None:
         """Send the samples.
 
@@ -70,7 +101,8 @@ class Graphite(Publisher):
         """
         lines = []
         for sample in samples:
-            parts = [sample.resource.id, *sample.meter.name.split(".")]
+            name = self._names.get(sample.meter.name, sample.meter.name)
+            parts = [sample.resource.id, *name.split(".")]
             path = self.options.prefix + ".".join(map(_part, parts))
             lines.append(f"{path} {sample.volume} {int(sample.time)}\n")
         if lines:
@@ -96,6 +128,26 @@ class Graphite(Publisher):
                 connection.recv(1)
         except OSError as error:
             raise Retryable(f"carbon at {place[0]}:{place[1]}: {error}") from error
+
+
+def _names(file: str) -> dict[str, str]:
+    """Return the other names of meters."""
+    try:
+        lines = Path(file).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(file, 0, 0, f"it cannot be read: {error}")]) from error
+    faults, found = [], {}
+    for number, line in enumerate(lines, start=1):
+        match line.split():
+            case []:
+                continue
+            case [meter, name]:
+                found[meter] = name
+            case _:
+                faults.append(Fault(file, number, 1, "a meter and its other name were expected"))
+    if faults:
+        raise ConfigError(faults)
+    return found
 
 
 def _part(name: str) -> str:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store on loopback that answers as Gnocchi does, and publishers that speak to it."""
+"""A store that answers as Gnocchi does, publishers that speak to it, and definition files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 
 from ceilo_agent.plugins import Context
+from ceilo_agent.publishers.gnocchi.definitions import Definitions
 from ceilo_agent.publishers.gnocchi.publisher import Gnocchi
 from ceilo_agent.publishers.gnocchi.settings import GnocchiOptions
 from tests.unit.publishers.gnocchi import edge
 
 Make = Callable[..., Gnocchi]
+Loaded = Callable[[str], Definitions]
 
 
 @pytest.fixture
@@ -45,3 +48,15 @@ def make(store: edge.Edge) -> Iterator[Make]:
     yield build
     for made in opened:
         made.close()
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    """Load a definition file of this text."""
+
+    def made(text: str) -> Definitions:
+        path = tmp_path / "made.yaml"
+        path.write_text(text, "utf-8")
+        return Definitions.load(path)
+
+    return made
