@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains with Nova's metadata, what our samples say of them, and what Ceilometer's own code says."""
+"""Domains with Nova's metadata: what our samples say of them, and what Ceilometer's code does."""
 
 import contextlib
 import json

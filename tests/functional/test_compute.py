@@ -326,11 +326,12 @@ def test_calls_do_not_grow_with_the_meters(booted, settings, tmp_path):
         log.unlink()
         cycles = calls[LIST_ALL_DOMAINS]
         assert cycles >= 5
-        assert calls[GET_ALL_DOMAIN_STATS] == parts * cycles
+        # A guest that is busy at that moment is asked once more.
+        assert parts * cycles <= calls[GET_ALL_DOMAIN_STATS] <= parts * cycles + 2
         assert calls[GET_XML] == guests
         # The rest is the two connections: opening them, asking what they can, registering for
         # events; and each guest is looked up once on the one that reads.
-        assert calls.total() - (1 + parts) * cycles - 2 * guests <= 24
+        assert calls.total() - (1 + parts) * cycles - 2 * guests <= 26
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import libvirt
 import pytest
 
 from ceilo_agent.inspection.libvirt.nova_metadata import OURS
@@ -30,6 +31,23 @@ from tests.functional.metadata import (
 )
 from tests.guests.errors import GuestsUnavailable
 from tests.guests.fleet import fleet
+
+STATES = range(libvirt.VIR_DOMAIN_PMSUSPENDED + 1)
+"""All that libvirt has, NOSTATE among them."""
+
+
+class InState:
+    """A domain that is said to be in a state; the test driver cannot bring one into all."""
+
+    def __init__(self, domain: Any, state: int) -> None:
+        self._domain = domain
+        self._state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._domain, name)
+
+    def state(self) -> list[int]:
+        return [self._state, 0]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +95,17 @@ def test_the_comparison_sees_states_images_and_specs(
     assert shown["from a volume"]["image"] is None
     assert shown["extra specs"]["flavor"]["extra_specs"]["trait:CUSTOM_A:B"] == "required"
     assert shown["no extra specs"]["flavor"]["extra_specs"] == {}
+
+
+def test_every_state_of_a_domain_is_called_as_in_ceilometer(
+    hypervisor: Any, ceilometer: Path, tmp_path: Path
+) -> None:
+    whole = of_nova(RELEASES["2025.2"])
+    domains = [InState(define(hypervisor, whole), state) for state in STATES]
+    found = theirs(ceilometer, domains, tmp_path)
+    for domain in domains:
+        assert_same(ours(domain), found[domain.UUIDString()])
+    assert len({other["metadata"]["state"] for other in found.values()}) == 6
 
 
 def test_who_lacks_an_owner_or_nova_s_metadata_has_samples_here_and_none_there(
