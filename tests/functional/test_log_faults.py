@@ -182,6 +182,52 @@ def test_an_agent_begins_on_a_full_disk(stores, small_disk):
     assert stores.settle(counts) == []
 
 
+def test_what_is_refused_on_a_full_disk_is_not_lost_to_a_kill(stores, small_disk):
+    stores.away.usual = faulty.status(400, b"no")
+    stores.away.stop()
+    with stores.place.driver() as driver:
+        driver.offer(1000)
+        driver.until(kept_up)
+    with stores.place.driver() as driver:
+        filler = fill(small_disk)
+        stores.away.start()
+        counts = driver.until(lambda now: now["away"].set_aside == 1000)
+        assert stores.place.is_full()
+        driver.kill()
+    filler.unlink()
+    with stores.place.driver() as driver:
+        driver.until(idle)
+        after = driver.close()
+    after["away"].tell("away")
+    assert after == counts, "refused once more, and set aside"
+    assert standing(stores.place.config) == counts
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_leftovers_that_the_disk_has_no_space_for_are_taken_over_later(stores, small_disk, end):
+    place = stores.place
+    stores.away.stop()
+    for worker in range(2):
+        with place.driver(worker) as driver:
+            driver.offer(BACKLOG)
+            driver.until(kept_up)
+    filler = fill(small_disk)
+    # So much that the file can be opened, and none that it may grow by.
+    os.truncate(filler, filler.stat().st_size - (128 << 10))
+    with place.driver() as driver:
+        assert left_over(place) == ["from-1"]
+        if end == "killed":
+            driver.kill()
+    filler.unlink()
+    with place.driver() as driver:
+        assert left_over(place) == []
+        assert driver.counts()["away"].waiting == 2 * BACKLOG
+        stores.away.start()
+        driver.until(idle)
+        counts = driver.close()
+    assert stores.settle(counts) == []
+
+
 # -- the file ------------------------------------------------------------------------------------
 
 

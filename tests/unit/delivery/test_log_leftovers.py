@@ -161,6 +161,38 @@ def test_damage_amid_a_taking_over_doubles_nothing(spool, monkeypatch, at):
     assert process.drain("b") == [n * 1000 + each for n in range(3) for each in range(500)]
 
 
+@pytest.mark.parametrize("at", [1, 2, 4, 7, 11])
+def test_a_log_that_is_lost_amid_a_taking_over_is_counted_once(spool, monkeypatch, at):
+    filled(spool, workers=3)
+    monkeypatch.setattr(leftovers, "AT_ONCE", 30)
+    finish, turn = Intake.finish, 0
+
+    def dying(intake):
+        nonlocal turn
+        turn += 1
+        if turn >= at:
+            raise Interrupted
+        finish(intake)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Intake, "finish", dying)
+        with pytest.raises(Interrupted):
+            worker(spool, 0, workers=1)
+    spool = copied(spool)
+    # The ledger alone tells how far it was.
+    for path in (spool / "0").glob(f"{FILE}*"):
+        path.unlink()
+    process = worker(spool, 0, workers=1)
+    for name in ("a", "b"):
+        offered, delivered, waiting, aside, dropped = process.counted(name)
+        assert offered == 1500
+        assert offered == delivered + waiting + aside + dropped
+        found = process.drain(name)
+        assert found == sorted(set(found))
+        assert len(found) == waiting
+    assert process.rows("taken_over") == []
+
+
 def test_it_is_interrupted_before_the_directory_is_deleted(spool, monkeypatch):
     filled(spool, workers=2)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ceilo_agent.delivery import access, logfile
-from ceilo_agent.delivery.fileerrors import is_full
+from ceilo_agent.delivery.fileerrors import Kind, is_full, kind_of
 from ceilo_agent.delivery.logfile import LEFT_BYTES, LogFile
 from ceilo_agent.delivery.rows import DamagedFile
 from ceilo_agent.delivery.schema import FILE
@@ -124,6 +124,16 @@ def test_a_reader_holds_that_up_and_nobody_waits_for_it(file):
     file.check()
 
 
+def test_sqlite_is_told_to_wait_for_no_reader_and_to_wait_for_writers_again(file):
+    fill(file, 20)
+    said = []
+    file.db.set_trace_callback(said.append)
+    assert file.relieve()
+    file.db.set_trace_callback(None)
+    before = f"PRAGMA busy_timeout = {logfile.BUSY_SECONDS * 1000:.0f}"
+    assert said == ["PRAGMA busy_timeout = 0", "PRAGMA wal_checkpoint(TRUNCATE)", before]
+
+
 def test_a_file_that_is_closed_has_nothing_to_give_back(tmp_path):
     assert not LogFile(tmp_path, fsync=False).relieve()
 
@@ -212,6 +222,26 @@ def test_what_comes_after_sqlites_log_was_cut_outlives_a_kill(tmp_path, caplog):
     assert "its write-ahead log was cut" in caplog.text
 
 
+@pytest.mark.parametrize("statement", ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"])
+def test_another_program_that_makes_the_files_smaller_costs_nothing(tmp_path, statement):
+    process = Process(tmp_path / "0", ["a", "b"])
+    for turn in range(60):
+        process.offer(range(turn * 10, turn * 10 + 10), "a", "b")
+    process.deliver("a", 105, refused=[5])
+    with contextlib.closing(sqlite3.connect(process.path, isolation_level=None)) as db:
+        db.execute(statement).fetchall()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for turn in range(60, 90):
+        process.offer(range(turn * 10, turn * 10 + 10), "a", "b")
+        process.clock.now += access.RETRY_SECONDS
+        process.log.tick()
+    process = process.killed(tmp_path, names=["a", "b"])
+    assert process.drain("a") == [*range(105, 900)]
+    assert process.drain("b") == [*range(900)]
+    assert process.counted("a") == (900, 899, 0, 1, 0)
+    assert process.counted("b") == (900, 900, 0, 0, 0)
+
+
 def killed(tmp_path, rows):
     """Return the path of a log whose process was killed: its rows are in SQLite's log only."""
     process = Process(tmp_path / "first" / "0")
@@ -289,6 +319,9 @@ def test_a_very_large_file_is_not_looked_through_when_it_is_opened(tmp_path, mon
     process.log.close()
     monkeypatch.setattr(logfile, "CHECKED_BYTES", 10 * PAGE)
     overwrite(process.path, process.path.stat().st_size // PAGE // 2 * PAGE, b"\xff" * PAGE)
+    file = LogFile(process.directory, fsync=False)
+    assert not file.open(), "it is there, and opened as it is"
+    file.close()
     process = Process(tmp_path / "0", clock=process.clock)
     found = []
     for _ in range(5):
@@ -299,3 +332,15 @@ def test_a_very_large_file_is_not_looked_through_when_it_is_opened(tmp_path, mon
     assert (offered, waiting) == (2000, 0)
     assert found == sorted(set(found))
     assert delivered == len(found) == 2000 - dropped
+
+
+def test_a_very_large_file_that_was_cut_is_found_all_the_same(tmp_path, monkeypatch):
+    process = Process(tmp_path / "0")
+    for turn in range(200):
+        process.offer(range(turn * 10, turn * 10 + 10))
+    process.log.close()
+    monkeypatch.setattr(logfile, "CHECKED_BYTES", 0)
+    cut(process.path, process.path.stat().st_size - PAGE)
+    with pytest.raises((DamagedFile, sqlite3.DatabaseError)) as caught:
+        LogFile(process.directory, fsync=False).open()
+    assert kind_of(caught.value) is Kind.DAMAGE
