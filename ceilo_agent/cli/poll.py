@@ -49,6 +49,8 @@ def command(
     else:
         _table(samples)
     sys.stdout.flush()
+    if whole and not samples:
+        click.echo("nothing that is there gives such samples", err=True)
     return leave(0 if samples and whole else 1, ended=whole)
 
 

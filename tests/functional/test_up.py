@@ -114,6 +114,15 @@ def test_no_sample_stored_is_exit_1(tmp_path):
     assert "0 samples stored" in done.stdout
 
 
+def test_a_poll_that_finds_none_of_the_meters_says_so(tmp_path):
+    config = configuration(tmp_path)
+    done = agent.run(
+        "poll", "--namespaces", "compute", "--meter", "disk.*", config=config, check=False
+    )
+    assert done.returncode == 1
+    assert "nothing that is there gives such samples" in done.stderr
+
+
 def test_a_pipeline_with_faults_is_refused_with_all_of_them(tmp_path):
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(
