@@ -111,7 +111,9 @@ class Connection:
             raise Unavailable(self._fault) from error
         self._opening = None
         self._pause.end()
-        LOG.info("connected to libvirt at %s", self.uri)
+        # Of several connections to one hypervisor the one with the events tells of it.
+        level = logging.DEBUG if self._opened is None else logging.INFO
+        LOG.log(level, "connected to libvirt at %s", self.uri)
         return self._handle
 
     def start(self, function: Callable[..., Any], *args: Any) -> Call:

@@ -125,11 +125,10 @@ def test_a_call_that_failed_keeps_nothing_alive_once_it_was_told():
 
 
 def test_threads_are_daemons_and_end_when_the_crew_closes():
-    before = threading.active_count()
     crew = Crew("crew-test")
     crew.start(int).result(soon())
     (thread,) = [t for t in threading.enumerate() if t.name.startswith("crew-test")]
     assert thread.daemon
     crew.close()
     thread.join(5)
-    assert threading.active_count() == before
+    assert not thread.is_alive()
