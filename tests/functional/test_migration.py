@@ -140,7 +140,9 @@ def test_a_guest_that_migrates_is_reported_by_one_host_at_a_time(
     assert read(here.of(guest)) == read(whole)
     assert state(here.of(guest), guest) == 1
     said = [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
-    assert not [line for line in said if guest.name in line], said
+    # What moves is busy at times; that is told.
+    told = [line for line in said if guest.name in line and "is busy with another job" not in line]
+    assert not told, said
 
 
 def test_a_migration_that_is_given_up_changes_nothing(
