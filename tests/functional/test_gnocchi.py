@@ -131,7 +131,12 @@ def test_a_second_agent_at_the_same_moment_is_no_fault(server):
         thread.join()
     assert faults == []
     samples = [sample for number in range(3) for sample in cycle(resources, number)]
-    assert held(server, samples) == written(samples)
+    found, given = held(server, samples), written(samples)
+    assert found.keys() == given.keys()
+    for series, points in given.items():
+        # Gnocchi takes no point that is older than what it has aggregated: the last is there.
+        assert set(found[series]) <= set(points)
+        assert found[series][-1] == points[-1]
 
 
 def test_a_value_that_is_sent_again_is_stored_once_and_of_one_time_the_last_counts(server):
