@@ -22,7 +22,7 @@ from ceilo_agent.publishers.prometheus.naming import Names
 from ceilo_agent.publishers.prometheus.page import PageOptions, Prometheus
 from ceilo_agent.publishers.prometheus.remote_write import RemoteWrite, RemoteWriteOptions
 from ceilo_agent.publishers.secret import Secret
-from ceilo_agent.sample import Meter, Sample, SampleType
+from ceilo_agent.sample import Meter, Sample, SampleType, microseconds
 from tests.functional import agent
 from tests.functional.conftest import lacking
 from tests.pages import PAGES, blocks
@@ -100,7 +100,8 @@ def expected(samples: list[dict[str, Any]]) -> dict[tuple[str, str], dict[float,
     for one in samples:
         meter = Meter(one["name"], one["unit"], SampleType(one["type"]))
         series = found.setdefault((names.family(meter).name, one["resource_id"]), {})
-        series[round(agent.seconds(one), 3)] = one["volume"] * BASE.get(one["unit"], 1)
+        milliseconds = round(microseconds(agent.seconds(one)) / 1000)
+        series[milliseconds / 1000] = one["volume"] * BASE.get(one["unit"], 1)
     return found
 
 

@@ -12,7 +12,7 @@ from ceilo_agent.publishers.prometheus.labels import Info, Labels
 from ceilo_agent.publishers.prometheus.naming import Family, Names
 from ceilo_agent.publishers.prometheus.rows import rows
 from ceilo_agent.publishers.prometheus.wire import Write
-from ceilo_agent.sample import Sample
+from ceilo_agent.sample import Sample, microseconds
 
 AHEAD_AT_MOST: Final = 600.0
 """Seconds that a value may lie in the future, as in Prometheus's own scrapes: one that lies further
@@ -97,7 +97,8 @@ class Translation:
             if sample.time > latest:
                 refused[index] = "its time lies in the future, it would shut out all others"
                 continue
-            stamp = round(sample.time * 1000)
+            # From whole microseconds, as every other store has them.
+            stamp = round(microseconds(sample.time) / 1000)
             write = Write(self._named(family.name, described.labels), stamp, value)
             points.append(Point(write, family, index))
             if (info := described.info) is not None:
