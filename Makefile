@@ -21,7 +21,7 @@ venv: .venv/installed
 
 .venv/tests-installed: .venv/installed
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable \
-	    '.[libvirt,gnocchi,otlp,prometheus,test,lint,docs]'
+	    '.[libvirt,gnocchi,bus,otlp,prometheus,test,lint,docs]'
 	@touch $@
 
 demo: .venv/installed

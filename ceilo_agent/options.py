@@ -100,6 +100,14 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "debug", default=False, mutable=True, help="Log at level DEBUG instead of INFO."
         ),
         cfg.StrOpt("log_file", help="Log into this file instead of standard error."),
+        cfg.StrOpt(
+            "transport_url",
+            secret=True,
+            help="The message broker of [polling] output = bus, of the notification agent and of "
+            "notifier:// without a host, as oslo.messaging writes it: "
+            "rabbit://user:password@host:5672/vhost. [oslo_messaging_rabbit] and its other "
+            "sections are read too. file:/path of a file whose first line it is.",
+        ),
         cfg.ListOpt(
             "reserved_metadata_namespace",
             default=["metering."],
@@ -137,6 +145,115 @@ GROUPS: Final[dict[str, list[Any]]] = {
             min=1,
             max=86400,
             help="Poll every source at this interval, in seconds, whatever the file says.",
+        ),
+        cfg.StrOpt(
+            "output",
+            default="pipeline",
+            choices=["pipeline", "bus"],
+            help="pipeline: this agent transforms and publishes what it polls. bus: it sends raw "
+            "samples to transport_url, for notification agents to do that; of the pipeline file "
+            "it uses the sources only.",
+        ),
+        cfg.StrOpt(
+            "wire_format",
+            default="native",
+            choices=["native", "ceilometer"],
+            help="With output = bus, what is sent: our own batches, or messages of Ceilometer, "
+            "which its notification agents read as well.",
+        ),
+    ],
+    "notification": [
+        cfg.IntOpt(
+            "workers",
+            default=1,
+            min=1,
+            max=256,
+            mutable=True,
+            help="Processes that consume, transform and publish.",
+        ),
+        cfg.IntOpt(
+            "queues",
+            default=8,
+            min=1,
+            max=1024,
+            help="Topics that samples are spread over by the host that polled them, each consumed "
+            "by one worker. Polling and notification agents of one broker must have the same.",
+        ),
+        cfg.MultiStrOpt(
+            "messaging_urls",
+            default=[],
+            secret=True,
+            help="Brokers to consume from, each on a line of its own. Without any, transport_url.",
+        ),
+        cfg.ListOpt(
+            "ceilometer_topics",
+            default=[],
+            help="Topics on which Ceilometer's sample messages are read, such as notifications. "
+            "What is read here no notification agent of Ceilometer's gets. Without any, none.",
+        ),
+        cfg.ListOpt(
+            "ceilometer_exchanges",
+            default=["ceilometer"],
+            help="The exchanges of these topics.",
+        ),
+        cfg.IntOpt(
+            "batch_size",
+            default=100,
+            min=1,
+            max=10000,
+            help="Messages that are accepted in one transaction at most.",
+        ),
+        cfg.FloatOpt(
+            "batch_timeout",
+            default=0.2,
+            min=0.01,
+            max=60.0,
+            help="Seconds that such a transaction waits for more messages.",
+        ),
+        cfg.IntOpt(
+            "prefetch",
+            default=100,
+            min=1,
+            max=10000,
+            help="Messages that a broker may hand out before the first of them is accepted: they "
+            "bound the memory of a worker.",
+        ),
+        cfg.IntOpt(
+            "dead_letters_max_bytes",
+            default=64 << 20,
+            min=1 << 20,
+            help="Bytes of messages that could not be read which a worker keeps; the oldest go "
+            "first, counted.",
+        ),
+    ],
+    "publisher": [
+        cfg.StrOpt(
+            "telemetry_secret",
+            secret=True,
+            help="Signs what is sent over the bus; with it the notification agent sets aside what "
+            "is not signed, or wrongly. Ceilometer's name, and good for its messages as well. "
+            "file:/path of a file whose first line it is. Without it nothing is signed.",
+        ),
+        cfg.StrOpt(
+            "previous_telemetry_secret",
+            secret=True,
+            help="A second secret that is accepted, while agents change from one to the other.",
+        ),
+        cfg.IntOpt(
+            "max_message_bytes",
+            default=1 << 20,
+            min=1 << 14,
+            max=1 << 27,
+            help="Bytes of a message on the bus; what is larger is split.",
+        ),
+    ],
+    "coordination": [
+        cfg.StrOpt(
+            "backend_url",
+            secret=True,
+            sample_default="file://<state_path>/coordination",
+            help="Where agents agree on who does what, as tooz writes it: redis://, zookeeper:// "
+            "(kazoo), etcd3+http://. Without it a directory: agents of one host.",
         ),
     ],
     "libvirt": [
@@ -461,6 +578,11 @@ def spool_path(conf: Any) -> Path:
     return Path(conf.delivery.spool_dir) if conf.delivery.spool_dir else state_path(conf) / "spool"
 
 
+def backend_url(conf: Any) -> str:
+    """Return where agents agree on who does what, as tooz writes it."""
+    return str(conf.coordination.backend_url or f"file://{state_path(conf)}/coordination")
+
+
 def values(conf: Any) -> dict[str, Any]:
     """Return every value by ``section.name``, for plugins' defaults."""
     found = {name: getattr(_section(conf, group), option.dest) for group, name, option in _each()}
@@ -468,4 +590,5 @@ def values(conf: Any) -> dict[str, Any]:
     found["DEFAULT.state_path"] = str(state_path(conf))
     found["store.path"] = str(store_path(conf))
     found["delivery.spool_dir"] = str(spool_path(conf))
+    found["coordination.backend_url"] = backend_url(conf)
     return found

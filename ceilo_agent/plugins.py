@@ -443,10 +443,12 @@ class Context(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         host: this host's name in resource ids and metadata.
         options: values of the agent's own options by ``section.name``, for defaults.
+        config_files: where they were read, for libraries that have options of their own there.
     """
 
     host: str
     options: Mapping[str, Any]
+    config_files: tuple[str, ...] = ()
 
 
 # -- Loading -------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Configuration(NamedTuple):
     @property
     def context(self) -> Context:
         """What plugins may know."""
-        return Context(options.host(self.conf), options.values(self.conf))
+        return context(self.conf)
 
     @property
     def selected(self) -> list[Selected]:
@@ -57,6 +57,12 @@ class Configuration(NamedTuple):
             for source in self.files.polling.sources
             if source.interval is not None
         ]
+
+
+def context(conf: Any) -> Context:
+    """Return what plugins may know."""
+    files = tuple(conf.default_config_files or ())
+    return Context(options.host(conf), options.values(conf), files)
 
 
 def read(conf: Any) -> Configuration:

@@ -68,8 +68,8 @@ def _check_meters(patterns: Sequence[str]) -> None:
 
 def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     """Return the samples, and whether nothing was missing."""
+    from ceilo_agent.cli.configuration import context as context_of  # noqa: PLC0415
     from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
-    from ceilo_agent.plugins import Context  # noqa: PLC0415
     from ceilo_agent.polling.agent import Selected, lanes  # noqa: PLC0415
 
     if "compute" in conf.polling.namespaces:
@@ -77,7 +77,7 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
 
         settle(conf)
     batches: list[Batch] = []
-    context = Context(options.host(conf), options.values(conf))
+    context = context_of(conf)
     source = Selected("poll", ONCE, Matcher(patterns))
     made = lanes(conf.polling.namespaces, [source], context, batches.append)
     for lane in made:

@@ -241,12 +241,12 @@ def _from_url(url: str) -> PublisherDef:
 @contextmanager
 def _opened(conf: Any, definition: PublisherDef) -> Iterator[tuple[Client, Definitions]]:
     """Give a client of a publisher's Gnocchi, and its definition file."""
-    from ceilo_agent.plugins import Context  # noqa: PLC0415
+    from ceilo_agent.cli.configuration import context as context_of  # noqa: PLC0415
     from ceilo_agent.publishers.gnocchi.access import client_of  # noqa: PLC0415
     from ceilo_agent.publishers.gnocchi.definitions import Definitions  # noqa: PLC0415
 
     file = definition.options.resources_definition_file
     definitions = Definitions.load(Path(file) if file else None)
-    context = Context(options.host(conf), options.values(conf))
+    context = context_of(conf)
     with closing(client_of(definition.url, definition.options, context)) as client:
         yield client, definitions

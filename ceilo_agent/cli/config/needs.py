@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ceilo_agent import options, plugins
+from ceilo_agent import plugins
+from ceilo_agent.cli.configuration import context as context_of
 from ceilo_agent.definition.nodes import one_line
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError, Fault
-from ceilo_agent.plugins import Context
 
 _NO_FILE = "no file of the agent's options was read: --config-file names one"
 
@@ -28,7 +28,7 @@ class Unmet(NamedTuple):
 
 def unmet(file: PipelineFile, conf: Any) -> Unmet:
     """Return what the publishers of a file miss in the options, at their places in the file."""
-    context = Context(options.host(conf), options.values(conf))
+    context = context_of(conf)
     found: list[Fault] = []
     for each in {each.name: each for sink in file.sinks for each in sink.publishers}.values():
         # A publisher may be written without our base class.
