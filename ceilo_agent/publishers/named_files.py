@@ -7,9 +7,9 @@ import os
 import ssl
 import stat
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.plugins import OwnFiles
-from ceilo_agent.publishers.secret import Secret
 
 
 class NamedFiles:

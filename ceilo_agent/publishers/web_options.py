@@ -8,10 +8,10 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import Misfit
 from ceilo_agent.plugins import OwnFiles
 from ceilo_agent.publishers.named_files import NamedFiles
-from ceilo_agent.publishers.secret import Secret
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
 """How long a request may take."""

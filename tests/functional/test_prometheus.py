@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import Permanent, Retryable
 from ceilo_agent.meters import catalogue
 from ceilo_agent.plugins import Context
 from ceilo_agent.publishers.prometheus.naming import Names
 from ceilo_agent.publishers.prometheus.page import PageOptions, Prometheus
 from ceilo_agent.publishers.prometheus.remote_write import RemoteWrite, RemoteWriteOptions
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.sample import Meter, Sample, SampleType, microseconds
 from tests.functional import agent
 from tests.functional.conftest import lacking

@@ -38,6 +38,7 @@ from urllib.parse import SplitResult, unquote
 
 import msgspec
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import ConfigError, Fault, Misfit, Permanent, Retryable
 from ceilo_agent.plugins import Context, OwnFiles, Promise, Publisher
 from ceilo_agent.publishers.named_files import NamedFiles
@@ -45,7 +46,6 @@ from ceilo_agent.publishers.prometheus.exposition import Exposition, render
 from ceilo_agent.publishers.prometheus.naming import PREFIX, Names
 from ceilo_agent.publishers.prometheus.series import Board
 from ceilo_agent.publishers.prometheus.server import Access, Address, Certificate, Server
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.sample import Sample
 
 LOG = logging.getLogger(__name__)

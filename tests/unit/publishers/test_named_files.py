@@ -14,10 +14,10 @@ import pytest
 
 from ceilo_agent import options
 from ceilo_agent.cli.configuration import read
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.pipeline.checking import check
 from ceilo_agent.publishers.named_files import NamedFiles
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.publishers.web_options import WebOptions
 from tests.services.certificates import certificate
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import (
     ConfigError,
     DeliveryError,
@@ -28,7 +29,6 @@ from ceilo_agent.errors import (
 )
 from ceilo_agent.publishers import web
 from ceilo_agent.publishers.line import Line
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.publishers.web import REPLY_AT_MOST, Web, check_url
 from ceilo_agent.publishers.web_options import WebOptions
 from tests.services import certificates, faulty

@@ -17,11 +17,11 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from ceilo_agent.definition.secret import Secret
 from ceilo_agent.errors import ConfigError, Misfit, Permanent, Retryable
 from ceilo_agent.plugins import Context
 from ceilo_agent.publishers.prometheus import server
 from ceilo_agent.publishers.prometheus.page import PORT, PageOptions, Prometheus
-from ceilo_agent.publishers.secret import Secret
 from ceilo_agent.sample import Resource, Sample
 from tests.services import certificates
 from tests.services.process import free_port
