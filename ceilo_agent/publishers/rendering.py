@@ -8,14 +8,52 @@ from typing import Any
 
 import msgspec
 
-from ceilo_agent.sample import Resource, Sample, as_document, isotime
+from ceilo_agent.sample import Meter, Resource, Sample, isotime
 from ceilo_agent.store.encoding import encode_json
 
 
 def json_lines(samples: Iterable[Sample]) -> Iterator[bytes]:
-    """Yield each sample as a line of JSON, in UTF-8, newline included."""
-    for document in json_documents(samples, as_document):
-        yield document + b"\n"
+    """Yield each sample as a line of JSON, in UTF-8, newline included: that of `as_document`.
+
+    It is put together of what the samples share, which is encoded once.
+    """
+    heads: dict[Meter, bytes] = {}
+    resource: Resource | None = None
+    owner = metadata = b""
+    moment = float("nan")
+    time = b""
+    for sample in samples:
+        head = heads.get(sample.meter)
+        if head is None:
+            head = heads[sample.meter] = _head(sample.meter)
+        if sample.resource is not resource:
+            resource = sample.resource
+            owner, metadata = _owner(resource), _metadata(resource)
+        if sample.time != moment:
+            moment = sample.time
+            time = encode_json(isotime(moment))
+        yield b"".join((head, encode_json(sample.volume), owner, time, metadata))
+
+
+def _head(meter: Meter) -> bytes:
+    """Return what stands before the volume."""
+    known = {"name": meter.name, "type": meter.type.value, "unit": meter.unit}
+    return encode_json(known)[:-1] + b',"volume":'
+
+
+def _owner(resource: Resource) -> bytes:
+    """Return what stands between the volume and the time."""
+    known = {
+        "resource_id": resource.id,
+        "project_id": resource.project_id,
+        "user_id": resource.user_id,
+    }
+    return b"," + encode_json(known)[1:-1] + b',"timestamp":'
+
+
+def _metadata(resource: Resource) -> bytes:
+    """Return what stands after the time."""
+    return b',"resource_metadata":' + encode_json(resource.metadata) + b"}\n"
 
 
 def json_documents(
