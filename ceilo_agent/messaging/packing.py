@@ -8,11 +8,12 @@ a row for each sample, and are faster to read.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, Final
 
 import msgspec
 
+from ceilo_agent.messaging.columns import table
 from ceilo_agent.sample import (
     FIRST,
     UNTRACKED,
@@ -28,8 +29,6 @@ VERSION: Final = 2
 
 DEEPEST: Final = 100
 """Levels of metadata that are kept of what is nested too deeply to be packed."""
-
-Shared = TypeVar("Shared", bound=Hashable)
 
 
 class _Packed(msgspec.Struct, array_like=True, gc=False):
@@ -56,12 +55,12 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     started: list[float | None]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return what stands for metadata of a type that MessagePack does not know."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _clean(value: Any, depth: int = 0) -> Any:
+def clean(value: Any, depth: int = 0) -> Any:
     """Return what stands for metadata that no bytes hold: larger numbers, broken text, no end."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
@@ -72,13 +71,18 @@ def _clean(value: Any, depth: int = 0) -> Any:
             return None
     if isinstance(value, Mapping):
         entries = value.items() if depth < DEEPEST else ()
-        return {_clean(str(key)): _clean(each, depth + 1) for key, each in entries}
+        return {clean(str(key)): clean(each, depth + 1) for key, each in entries}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(each, depth + 1) for each in value] if depth < DEEPEST else []
+        return [clean(each, depth + 1) for each in value] if depth < DEEPEST else []
     return value
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
+def cleaned(resources: Iterable[Resource]) -> list[Resource]:
+    """Return resources with metadata that bytes can hold."""
+    return [msgspec.structs.replace(each, metadata=clean(each.metadata)) for each in resources]
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=plain)
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
 
 
@@ -93,9 +97,9 @@ def pack(samples: Iterable[Sample]) -> bytes:
         UnicodeEncodeError: a name or an id that is no text.
     """
     samples = list(samples)
-    meters, meter = _table([sample.meter for sample in samples])
-    resources, resource = _table([sample.resource for sample in samples])
-    sources, source = _table([sample.source for sample in samples])
+    meters, meter = table([sample.meter for sample in samples])
+    resources, resource = table([sample.resource for sample in samples])
+    sources, source = table([sample.source for sample in samples])
     previous = [sample.previous for sample in samples]
     packed = _Packed(
         VERSION,
@@ -111,14 +115,13 @@ def pack(samples: Iterable[Sample]) -> bytes:
         [p.volume if isinstance(p, Previous) else 0 for p in previous],
         [sample.started for sample in samples],
     )
-    _check(packed)
+    for name in _COLUMNS:
+        check_column(name, getattr(packed, name))
+    check_tables(meters, resources, sources)
     try:
         return _ENCODER.encode(packed)
     except (OverflowError, RecursionError, UnicodeEncodeError):
-        packed.resources = [
-            msgspec.structs.replace(each, metadata=_clean(each.metadata))
-            for each in packed.resources
-        ]
+        packed.resources = cleaned(packed.resources)
         return _ENCODER.encode(packed)
 
 
@@ -157,43 +160,46 @@ def unpack(data: bytes) -> list[Sample]:
         raise ValueError(f"no samples: {error}") from error
 
 
-def _table(items: Sequence[Shared]) -> tuple[list[Shared], list[int]]:
-    """Return each item once, and the index of each in that."""
-    table = list(dict.fromkeys(items))
-    numbers = dict(zip(table, range(len(table)), strict=True))
-    return table, list(map(numbers.__getitem__, items))
-
-
-_COLUMNS: Final = (
-    ("time", {float, int}),
-    ("volume", {float, int}),
-    ("elapsed", {float, int, bool}),
-    ("before", {float, int}),
-    ("started", {float, int, type(None)}),
-)
+_COLUMNS: Final[Mapping[str, Set[type]]] = {
+    "time": {float, int},
+    "volume": {float, int},
+    "elapsed": {float, int, bool},
+    "before": {float, int},
+    "started": {float, int, type(None)},
+}
 _TEXT: Final = (str, type(None))
 
 
-def _check(packed: _Packed) -> None:
-    """Refuse what could be written, but not be read again.
+def check_column(name: str, values: Iterable[object]) -> None:
+    """Refuse what could be written in a column, but not be read again.
 
     Raises:
         TypeError: it is there.
     """
-    for name, types in _COLUMNS:
-        odd = set(map(type, getattr(packed, name))) - types
-        if odd:
-            raise TypeError(f"{name} of type {', '.join(sorted(kind.__name__ for kind in odd))}")
-    for meter in packed.meters:
+    odd = set(map(type, values)) - _COLUMNS[name]
+    if odd:
+        raise TypeError(f"{name} of type {', '.join(sorted(kind.__name__ for kind in odd))}")
+
+
+def check_tables(
+    meters: Iterable[Meter], resources: Iterable[Resource], sources: Iterable[object]
+) -> None:
+    """Refuse likewise what samples share.
+
+    Raises:
+        TypeError: it is there.
+        ValueError: a type that no meter has.
+    """
+    for meter in meters:
         if not (isinstance(meter.name, str) and isinstance(meter.unit, str)):
             raise TypeError("a meter whose name or unit is no text")
         SampleType(meter.type)
-    for resource in packed.resources:
+    for resource in resources:
         if not (isinstance(resource.id, str) and isinstance(resource.type, str)):
             raise TypeError("a resource whose id or type is no text")
         if not (isinstance(resource.project_id, _TEXT) and isinstance(resource.user_id, _TEXT)):
             raise TypeError("a resource whose owner is no text")
         if not isinstance(resource.metadata, Mapping):
             raise TypeError("a resource whose metadata is no mapping")
-    if not all(isinstance(source, _TEXT) for source in packed.sources):
+    if not all(isinstance(source, _TEXT) for source in sources):
         raise TypeError("a source whose name is no text")
