@@ -294,6 +294,12 @@ class StatefulTransformer(Transformer):
         last may matter for the state: a restart repeats no others.
         """
 
+    def resume(self, now: float) -> None:
+        """Take what came since the last tick as come at `now`: the ticks were held up meanwhile.
+
+        The next call is a tick at `now`. The state is dumped after it.
+        """
+
     @abstractmethod
     def dump(self) -> bytes:
         """Return the whole state, time included."""

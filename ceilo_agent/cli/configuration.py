@@ -42,6 +42,11 @@ class Configuration(NamedTuple):
         return "+".join(file.digest[:DIGITS] for file in files.values())
 
     @property
+    def to_bus(self) -> bool:
+        """Whether others transform and publish what is polled."""
+        return bool(self.conf.polling.output == "bus")
+
+    @property
     def context(self) -> Context:
         """What plugins may know."""
         return context(self.conf)

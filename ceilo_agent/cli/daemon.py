@@ -142,6 +142,8 @@ class Daemon:
             )
             LOG.warning(told, name, counters.waiting, counters.set_aside, shlex.quote(name))
         LOG.info("configuration %s: %s", self._configuration.digest, self.path)
+        if self._configuration.to_bus:
+            LOG.info("samples go to the bus: sinks, transformers and publishers are not used here")
 
     def run(self, seconds: float | None = None, beat: Callable[[], None] | None = None) -> None:
         """Poll until SIGTERM or SIGINT, or for some seconds.

@@ -16,6 +16,7 @@ from ceilo_agent.cli.arguments import duration
 from ceilo_agent.cli.board import HEADER, Board
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
+from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.sample import isotime
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def command(
         config_files,
         {"polling.interval": interval, "DEFAULT.pipeline_cfg_file": pipeline},
     )
+    if conf.polling.output == "bus":
+        what = "[polling] output = bus: nothing would be stored here"
+        raise ConfigError([Fault("options", 0, 0, what, "`ceilo-agent polling` sends to the bus")])
     guests = settle(conf)
     terminal = sys.stdout.isatty()
     logs.setup(conf, logging.WARNING if terminal else logging.INFO)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ceilo_agent.definition.bus import over_bus
 from ceilo_agent.definition.pipeline import PipelineFile, load
 from ceilo_agent.definition.places import find_pipeline_file
 from ceilo_agent.definition.roles import Role
@@ -17,7 +18,7 @@ from ceilo_agent.errors import ConfigError, Fault
 
 
 class InForce(NamedTuple):
-    """What an agent that does it all goes by.
+    """What an agent that polls goes by.
 
     Attributes:
         polling: its sources are polled.
@@ -51,18 +52,23 @@ def files(conf: Any, role: Role = Role.LOCAL) -> list[tuple[Path, Role]]:
 
 
 def load_both(conf: Any) -> InForce:
-    """Read and check what an agent that polls, transforms and publishes goes by.
+    """Read and check what an agent that polls goes by.
+
+    With `[polling] output` = bus it transforms and publishes nothing: the sinks are left out.
 
     Raises:
         ConfigError: every mistake in it, of both files.
     """
+    to_bus = conf.polling.output == "bus"
     found: list[PipelineFile] = []
     faults: list[Fault] = []
-    for path, role in files(conf):
+    for path, role in files(conf, Role.POLLING if to_bus else Role.LOCAL):
         try:
             found.append(load(path, role))
         except ConfigError as error:
             faults += error.faults
     if faults:
         raise ConfigError(faults)
+    if to_bus:
+        found = [over_bus(found[0], conf.polling.wire_format)]
     return InForce(found[0], found[-1])

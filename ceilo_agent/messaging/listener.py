@@ -71,7 +71,7 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="bus-listen", daemon=True)
 
     @property
-    def listening(self) -> bool:
+    def alive(self) -> bool:
         """Whether it consumes, or will again as soon as the broker is back."""
         return self._listening.is_set()
 

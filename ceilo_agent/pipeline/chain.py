@@ -100,6 +100,15 @@ class Chain:
                 return []
         return samples
 
+    def resume(self, now: float) -> None:
+        """Tell the steps that what came while their ticks were held up came at `now`."""
+        for step in self.steps:
+            if isinstance(step.transformer, StatefulTransformer):
+                try:
+                    step.transformer.resume(now)
+                except Exception:
+                    LOG.exception("sink %s: transformer %s failed to go on", self._sink, step.name)
+
     def tick(self, now: float) -> list[Sample]:
         """Move time to `now` and return what became due, passed through the rest of the chain."""
         due: list[Sample] = []

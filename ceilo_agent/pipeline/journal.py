@@ -107,6 +107,7 @@ class Journal:
         self._file = log.file
         self._made = False
         self._full = False
+        self._changed = False
         self._closed = False
         self._retry_at = 0.0
         self._steps: dict[str, Kept] = {}
@@ -230,6 +231,10 @@ class Journal:
         """Note the moment that a step was told."""
         self._told[identity] = now
 
+    def changed(self) -> None:
+        """Note that steps were told what is not written down: the next write dumps them."""
+        self._changed = self._made or bool(self._rows)
+
     @property
     def noted(self) -> int:
         """How many samples were noted since the last commit."""
@@ -302,7 +307,7 @@ class Journal:
         """Whether there is something to write."""
         if not self._may_write:
             return False
-        if self._rows or self._outputs or self._full or self.behind:
+        if self._rows or self._outputs or self._full or self._changed or self.behind:
             return True
         renewed = self._made and self._log.file != self._file
         return renewed or any(done() for _, done in self._watched)
@@ -314,7 +319,7 @@ class Journal:
         if renewed or not self._made:
             tables.make()
         outgrown = self._bytes + self._size() > max(DUMP_AFTER, 2 * self._dumped_bytes)
-        due = self._full or outgrown or self.behind or renewed
+        due = self._full or self._changed or outgrown or self.behind or renewed
         now = self._clock()
         for row in self._rows:
             tables.append(row)
@@ -338,6 +343,7 @@ class Journal:
         self._bytes += self._size()
         self._watched = [watched for watched in self._watched if watched[0] not in self._done]
         if self._dumps is not None:
+            self._changed = False
             self.counters.dumps += 1
             self._dumped_upto, self._bytes = self._last, 0
             self._dumped_bytes = sum(map(len, self._dumps.values()))

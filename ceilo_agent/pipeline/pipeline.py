@@ -101,6 +101,7 @@ class Pipeline:
         self.journal = None if self.log is None else Journal(self.log)
         self._logging = False
         self._adopted = False
+        self._held_up = False
         self._all = Outlets(self.log)
         self._lock = threading.Lock()
         draft = self._draft(file, context)
@@ -147,17 +148,33 @@ class Pipeline:
                 batch = Batch(batch.source, valid)
             self._hand_on([self._through(name, samples) for name, samples in self.routes(batch)])
 
-    def tick(self, now: float) -> None:
-        """Let windows close that are due at `now` (UTC seconds), and the log do its rounds."""
+    def tick(self, now: float | None) -> None:
+        """Let windows close that are due at `now` (UTC seconds), and the log do its rounds.
+
+        With None time stands still: windows wait, and what comes meanwhile counts as come at the
+        next moment that is told.
+        """
         with self._lock:
+            self._close_windows(now)
+        if self._logging and self.log is not None:
+            self.log.tick()
+
+    def _close_windows(self, now: float | None) -> None:
+        if now is None:
+            self._held_up = True
+        else:
             made = []
+            if self._held_up:
+                for sink in self.sinks.values():
+                    sink.chain.resume(now)
+                if self.journal is not None:
+                    self.journal.changed()
+                self._held_up = False
             for sink in self.sinks.values():
                 if sink.chain.stateful:
                     samples = sink.chain.tick(now)
                     made.append(_Made(sink, samples, samples))
             self._hand_on(made)
-        if self._logging and self.log is not None:
-            self.log.tick()
 
     def limit(self, limits: Limits) -> None:
         """Set other bounds of what waits on disk."""

@@ -97,6 +97,11 @@ class Accumulator(StatefulTransformer):
             return []
         return self._release()
 
+    def resume(self, now: float) -> None:
+        """Take what came since the last tick as come at `now`."""
+        if self._now is None or self._opened >= self._now:
+            self._opened = now
+
     def _release(self) -> list[Sample]:
         released = list(self._held.values())
         self._held = {}

@@ -204,6 +204,10 @@ class Aggregator(StatefulTransformer):
             sample for key, window in self._windows.tick(now) for sample in self._made(key, window)
         ]
 
+    def resume(self, now: float) -> None:
+        """Take what came since the last tick as come at `now`."""
+        self._windows.resume(now)
+
     def outcome(self, meters: Collection[Meter]) -> Collection[Meter]:
         """Return the meters that come out where these go in.
 

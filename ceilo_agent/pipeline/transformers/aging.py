@@ -69,6 +69,14 @@ class Aging(Generic[K, V]):
             old.append(key)
         return [self._entries.pop(key)[1] for key in old]
 
+    def resume(self, now: float) -> None:
+        """Take what changed since the last tick as changed at `now`."""
+        before = self._now
+        self._entries = {
+            key: (now if before is None or stamp >= before else stamp, value)
+            for key, (stamp, value) in self._entries.items()
+        }
+
     def rows(self) -> Iterator[tuple[K, V, float]]:
         """Yield key, value and the time of the last change, from the oldest on."""
         for key, (stamp, value) in self._entries.items():

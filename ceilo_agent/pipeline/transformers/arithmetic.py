@@ -154,6 +154,10 @@ class Arithmetic(StatefulTransformer):
             self._give_up(stale)
         return []
 
+    def resume(self, now: float) -> None:
+        """Take what came since the last tick as come at `now`."""
+        self._sets.resume(now)
+
     def outcome(self, meters: Collection[Meter]) -> Collection[Meter]:
         """Return the meter that comes out where these go in.
 

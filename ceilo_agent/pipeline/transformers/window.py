@@ -37,9 +37,14 @@ class Window:
         last: the one with the highest.
         arrived: the tick before its last new sample; before the first tick its start.
         serial: orders windows by when they were opened.
+        behind: seconds that all of its samples came after their time, at least; the clock of their
+            host is behind ours, or the way is long.
+        waits: when its timer is set for.
     """
 
-    __slots__ = ("arrived", "end", "first", "last", "serial", "start", "volumes")
+    __slots__ = (
+        "arrived", "behind", "end", "first", "last", "serial", "start", "volumes", "waits",
+    )  # fmt: skip
 
     def __init__(self, start: float, end: float | None, serial: int, sample: Sample) -> None:
         self.start = start
@@ -49,14 +54,17 @@ class Window:
         self.first = sample
         self.last = sample
         self.arrived = start
+        self.behind = 0.0
+        self.waits = 0.0
 
     def due(self, grace: float) -> float:
         """Return when its timer closes it."""
         if self.end is None:
             return self.arrived + IDLE
-        # A clock that is ahead does not hold it open until that time comes.
+        # A clock that is ahead does not hold it open until that time comes, nor one far behind.
         latest = self.arrived + (self.end - self.start) + IDLE
-        return max(min(self.end, latest), self.arrived) + grace
+        end = self.end + max(self.behind, 0.0)
+        return max(min(end, latest), self.arrived) + grace
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -64,6 +72,7 @@ class _Row(msgspec.Struct, array_like=True):
     end: float | None
     arrived: float
     volumes: list[tuple[str, float, int | float]]
+    behind: float = 0.0
 
 
 class WindowsState(msgspec.Struct, array_like=True):
@@ -111,19 +120,20 @@ class Windows(Generic[K]):
         """Open a window for a key that has none; the sample is still to be added."""
         self._serial += 1
         window = self._open[key] = Window(start, end, self._serial, sample)
-        self._arrive(key, window)
+        if self._now is not None:
+            window.behind = self._now - sample.time
+        self._arrive(window, sample)
         self._wait(key, window)
         return window
 
-    def _arrive(self, key: K, window: Window) -> None:
-        before, now = window.arrived, self._now
-        if now is not None:
-            window.arrived = now
-            if now < before:  # its time is ahead of ours
-                self._wait(key, window)
+    def _arrive(self, window: Window, sample: Sample) -> None:
+        if self._now is not None:
+            window.arrived = self._now
+            window.behind = min(window.behind, self._now - sample.time)
 
     def _wait(self, key: K, window: Window) -> None:
-        heapq.heappush(self._timer, (window.due(self._grace), window.serial, key))
+        window.waits = window.due(self._grace)
+        heapq.heappush(self._timer, (window.waits, window.serial, key))
 
     def add(self, key: K, window: Window, sample: Sample, volume: Volume) -> bool:
         """Put a sample into an open window; False when it was there before."""
@@ -136,7 +146,9 @@ class Windows(Generic[K]):
             window.first = sample
         if _place(sample) > _place(window.last):
             window.last = sample
-        self._arrive(key, window)
+        self._arrive(window, sample)
+        if window.due(self._grace) < window.waits:  # it is less far behind than it seemed
+            self._wait(key, window)
         return True
 
     def close(self, key: K) -> Window:
@@ -165,6 +177,14 @@ class Windows(Generic[K]):
             self._wind()
         return due
 
+    def resume(self, now: float) -> None:
+        """Take what came since the last tick as come at `now`."""
+        for window in self._open.values():
+            if self._now is None or window.arrived >= self._now:
+                window.arrived = now
+                window.behind = now - window.last.time
+        self._wind()
+
     def _ripe(self, now: float) -> Iterator[K]:
         while self._timer and self._timer[0][0] <= now:
             _, serial, key = heapq.heappop(self._timer)
@@ -177,9 +197,10 @@ class Windows(Generic[K]):
                 self._wait(key, window)
 
     def _wind(self) -> None:
-        self._timer = [
-            (window.due(self._grace), window.serial, key) for key, window in self._open.items()
-        ]
+        self._timer = []
+        for key, window in self._open.items():
+            window.waits = window.due(self._grace)
+            self._timer.append((window.waits, window.serial, key))
         heapq.heapify(self._timer)
 
     def dump(self) -> WindowsState:
@@ -188,7 +209,7 @@ class Windows(Generic[K]):
         edges: list[Sample] = []
         for window in self._open.values():
             volumes = [(*slot, volume) for slot, volume in window.volumes.items()]
-            rows.append(_Row(window.start, window.end, window.arrived, volumes))
+            rows.append(_Row(window.start, window.end, window.arrived, volumes, window.behind))
             edges += (_bare(window.first), _bare(window.last))
         return WindowsState(self._now, rows, pack(edges))
 
@@ -214,7 +235,7 @@ class Windows(Generic[K]):
                 raise ValueError("a window that is there twice, or empty")
             window = self.open(place, row.start, row.end, first)
             window.last = last
-            window.arrived = row.arrived
+            window.arrived, window.behind = row.arrived, row.behind
             window.volumes = {(resource, time): volume for resource, time, volume in row.volumes}
             self.held += len(window.volumes)
         self._wind()

@@ -195,7 +195,7 @@ def test_windows_close_on_the_timer_and_originals_go_their_way(bench):
 
 def test_windows_behind_windows_outlive_a_restart(bench):
     longer = {"name": "aggregator", "parameters": SUMS["parameters"] | {"retention_time": 20}}
-    for second in range(41):
+    for second in range(51):
         pipeline = bench.pipeline(sums=[SUMS, longer])
         pipeline.accept(batch(sample(second)))
         pipeline.tick(START + second)

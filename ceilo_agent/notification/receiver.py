@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accepts messages: into the pipeline, whose commit is their acknowledgement, or set aside."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from ceilo_agent.messaging.message import Message, Reason
+from ceilo_agent.notification.intake import Intake, Letter, Part, lag
+from ceilo_agent.notification.letters import Letters
+
+LOG = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between two looks whether what was accepted is on disk."""
+
+TELL_EVERY: Final = 60.0
+"""Seconds between two messages of what was set aside."""
+
+
+class Counters(msgspec.Struct):
+    """What came in since the start.
+
+    Attributes:
+        messages: that were done: accepted or set aside.
+        samples: that were accepted.
+        repeated: messages that were accepted before.
+        letters: what was set aside, by reason.
+    """
+
+    messages: int = 0
+    samples: int = 0
+    repeated: int = 0
+    letters: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class Receiver:
+    """Takes messages from any thread, one call after another.
+
+    Args:
+        intake: reads them.
+        letters: keeps what cannot be read.
+        accept: takes batches, in one transaction.
+        stored: says whether all that was accepted is on disk.
+
+    Attributes:
+        counters: what came in.
+        lag: seconds between sending and acceptance of the newest message; None: nothing came.
+        taken_at: when something was last taken, CLOCK_MONOTONIC seconds.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        letters: Letters,
+        accept: Callable[..., None],
+        stored: Callable[[], bool],
+    ) -> None:
+        self.counters = Counters()
+        self.lag: float | None = None
+        self.taken_at = float("-inf")
+        self.intake = intake
+        self.letters = letters
+        self._accept = accept
+        self._stored = stored
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._fault: str | None = None
+        self._told: Counter[str] = Counter()
+        self._told_at = float("-inf")
+
+    def take(self, messages: Sequence[Message]) -> bool:
+        """Accept messages; False: not all of them can be now, and they must come again.
+
+        What of them was accepted is known when it does.
+        """
+        with self._lock:
+            for part in self.intake.parts(messages):
+                if self._stopping.is_set() or not self._take(part):
+                    return False
+            return True
+
+    def replay(self) -> int:
+        """Try letters once more that an operator marked; return how many were."""
+        with self._lock:
+            try:
+                kept = self.letters.again()
+                if not kept:
+                    return 0
+                numbers = [each.number for each in kept]
+                for part in self.intake.parts([each.message for each in kept]):
+                    if not self._take(part):
+                        return 0
+                self.letters.settle(numbers)
+            except (OSError, sqlite3.Error) as error:
+                self._tell_fault(f"{self.letters.path}: {error}")
+                return 0
+        LOG.info("%d messages that were set aside were tried again", len(numbers))
+        return len(numbers)
+
+    def stop(self) -> None:
+        """Take no more; what waits for a disk goes back."""
+        self._stopping.set()
+
+    def tell(self, *, now: bool = False) -> None:
+        """Tell what was set aside since it was last told, not too often."""
+        moment = time.monotonic()
+        fresh = self.counters.letters - self._told
+        if fresh and (now or moment - self._told_at >= TELL_EVERY):
+            self._told_at, self._told = moment, self.counters.letters.copy()
+            said = ", ".join(f"{count} {reason}" for reason, count in sorted(fresh.items()))
+            LOG.warning(
+                "messages that could not be taken: %s; `ceilo-agent letters list` shows them", said
+            )
+
+    def _take(self, part: Part) -> bool:
+        letters = list(part.letters)
+        try:
+            self._accept(*part.batches)
+        except Exception as error:
+            LOG.exception("what came could not be transformed")
+            letters += self._one_by_one(part.messages, error)
+        if letters and not self._keep(letters):
+            return False
+        if not self._wait_stored():
+            return False
+        self.intake.accepted(part)
+        self.taken_at = time.monotonic()
+        self.lag = lag(part) if part.sent is not None else self.lag
+        self.counters.messages += len(part.messages)
+        self.counters.samples += part.samples
+        self.counters.repeated += part.repeated
+        self.counters.letters.update(letter.reason.value for letter in letters)
+        return True
+
+    def _one_by_one(self, messages: Sequence[Message], error: Exception) -> list[Letter]:
+        """Accept each message alone; return those that bring the failure about."""
+        found = []
+        for message in messages:
+            for part in self.intake.parts([message]):
+                try:
+                    self._accept(*part.batches)
+                except Exception as again:
+                    error = again
+                    words = f"the pipeline fails with it: {type(error).__name__}: {error}"
+                    found.append(Letter(message, Reason.MALFORMED, words))
+        return found
+
+    def _keep(self, letters: Sequence[Letter]) -> bool:
+        """Set letters aside; say whether they are on disk."""
+        try:
+            self.letters.put(letters)
+        except (OSError, sqlite3.Error) as error:
+            self._tell_fault(f"{self.letters.path} cannot be written: {error}")
+            return False
+        return True
+
+    def _wait_stored(self) -> bool:
+        """Wait until what was accepted is on disk: before that it is not acknowledged."""
+        while not self._stored():
+            self._tell_fault("what came cannot be written to disk; it is not acknowledged")
+            if self._stopping.wait(LOOK_EVERY):
+                return False
+        if self._fault is not None:
+            LOG.info("what comes can be written again")
+            self._fault = None
+        return True
+
+    def _tell_fault(self, fault: str) -> None:
+        if fault != self._fault:
+            LOG.warning("%s", fault)
+        self._fault = fault
