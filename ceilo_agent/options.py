@@ -219,6 +219,14 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "bound the memory of a worker.",
         ),
         cfg.IntOpt(
+            "meters_interval",
+            default=60,
+            min=1,
+            max=3600,
+            help="Seconds between two samples of each of the agent's own meters, notification.*, "
+            "which it has where a source takes them.",
+        ),
+        cfg.IntOpt(
             "dead_letters_max_bytes",
             default=64 << 20,
             min=1 << 20,

@@ -357,6 +357,10 @@ class Publisher(ABC):
     """What operators may write as the URL's query, with a description of each."""
     batch_size: ClassVar[int] = 1000
     """Samples that `push` is given at most; an option of this name takes its place."""
+    one_process: ClassVar[str] = ""
+    """Why only one process of a machine may have it, for people; empty: several may."""
+    for_several: ClassVar[str] = ""
+    """What several may have in its place."""
 
     def __init__(self, url: SplitResult, options: Any, context: Context) -> None:
         self.url = url

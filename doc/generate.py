@@ -32,6 +32,7 @@ SOURCE = Path(__file__).resolve().parent / "source"
 TITLES = {
     "compute": "compute: the guests of the local hypervisor",
     "host": "host: the machine that the agent runs on",
+    "notification": "notification: the notification agent itself",
 }
 
 INTRODUCTION = """\
@@ -115,6 +116,8 @@ def _namespace(found: Catalogue) -> Iterator[str]:
                 for row in listed
             ),
         )
+    if not found.left_out:
+        return
     yield from heading(f"Left out of {found.namespace}", "~")
     yield "What the other side gives and no meter reports."
     yield ""
@@ -168,6 +171,7 @@ def _option_type(kind: Any) -> str:
         types.Integer: "whole number",
         types.Float: "number",
         types.List: "list, split at commas",
+        types.MultiString: "text, on several lines if need be",
         types.String: "text",
     }
     if getattr(kind, "choices", None):

@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from msgspec import structs
+
 from ceilo_agent import options
-from ceilo_agent.definition.in_force import InForce, load_both
+from ceilo_agent.definition.in_force import InForce, files, load_both
 from ceilo_agent.definition.matching import Matcher
-from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.definition.pipeline import PipelineFile, load
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.errors import ConfigError
+from ceilo_agent.pipeline.sharing import check_shared
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.agent import Selected
 
@@ -51,6 +55,10 @@ class Configuration(NamedTuple):
         """What plugins may know."""
         return context(self.conf)
 
+    def takes(self, meter: str) -> bool:
+        """Return whether a source takes a meter."""
+        return any(Matcher(source.meters)(meter) for source in self.file.sources)
+
     @property
     def selected(self) -> list[Selected]:
         """The sources that poll; one without an interval only matches what comes by itself."""
@@ -76,16 +84,38 @@ def read(conf: Any) -> Configuration:
     Raises:
         ConfigError: every mistake in them, or files that publishers may not read.
     """
-    files = load_both(conf)
+    return _readable(Configuration(conf, load_both(conf)))
+
+
+def _readable(configuration: Configuration) -> Configuration:
+    """Return the same, unless its publishers may not read files of theirs.
+
+    Raises:
+        ConfigError: they may not.
+    """
     denied = {
         fault
-        for sink in files.pipeline.sinks
+        for sink in configuration.file.sinks
         for publisher in sink.publishers
         for fault in publisher.denied
     }
     if denied:
         raise ConfigError(sorted(denied))
-    return Configuration(conf, files)
+    return configuration
+
+
+def read_notification(conf: Any) -> Configuration:
+    """Read and check the file that the options name, for a notification agent.
+
+    Raises:
+        ConfigError: every mistake in it, files that publishers may not read, or what so many
+            workers and queues cannot do.
+    """
+    ((path, role),) = files(conf, Role.NOTIFICATION)
+    file = load(path, role)
+    warnings = check_shared(file, options.values(conf))
+    file = structs.replace(file, warnings=tuple(sorted([*file.warnings, *warnings])))
+    return _readable(Configuration(conf, InForce(file, file)))
 
 
 def differences(before: InForce, after: InForce) -> str:

@@ -30,3 +30,9 @@ def setup(conf: Any, level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=logging.DEBUG if conf.debug else level, format=FORMAT, handlers=handlers
     )
+
+
+def number(worker: int) -> None:
+    """Begin each line of this process's log with the worker's number."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(FORMAT.replace("%(name)s", f"[{worker}] %(name)s")))

@@ -110,6 +110,12 @@ class Log:
         """Files, and parts of them, that were of no use."""
         return self._access.damaged
 
+    @property
+    def stored(self) -> bool:
+        """Whether the file has all that was offered."""
+        with self._lock:
+            return not self._shelf.unstored
+
     def open(self, workers: int = 1) -> None:
         """Take the directory, and up what waits in it. Neither damage nor a full disk stops it.
 

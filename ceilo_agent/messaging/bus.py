@@ -7,7 +7,8 @@ Importing this loads neither oslo.messaging nor a driver; a `Sender` or a `Liste
 from __future__ import annotations
 
 from ceilo_agent.messaging.listener import Listener, Take
+from ceilo_agent.messaging.reasons import masked
 from ceilo_agent.messaging.sender import Sender
-from ceilo_agent.messaging.transport import masked, read_url
+from ceilo_agent.messaging.transport import read_url
 
 __all__ = ("Listener", "Sender", "Take", "masked", "read_url")

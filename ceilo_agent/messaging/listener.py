@@ -5,29 +5,40 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
+from ceilo_agent.messaging import outages
+from ceilo_agent.messaging.consumption import Consumption
 from ceilo_agent.messaging.message import Message
-from ceilo_agent.messaging.sender import PRIORITY
-from ceilo_agent.messaging.transport import connect, masked, words
+from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.messaging.transport import connect, durable
 
 LOG = logging.getLogger(__name__)
 
 PAUSE: Final = 1.0
-"""Seconds before what could not be taken goes back to the broker, which hands it out at once."""
+"""Seconds before what could not be taken is offered again."""
+
+HOLD: Final = 600.0
+"""Seconds that it is offered; then it goes back to the broker, and is asked for anew. A broker ends
+a connection that leaves messages unacknowledged for too long (RabbitMQ: 30 minutes)."""
 
 TRY_EVERY: Final = (1.0, 2.0, 5.0, 10.0)
-"""Seconds between two tries to reach a broker; the last goes on."""
+"""Seconds between two tries to reach a broker that refuses; the last goes on."""
+
+_DEFAULTS: Final = {"rabbit_interval_max": 10, "kombu_reconnect_delay": 0.5}
 
 Take = Callable[[Sequence[Message]], bool]
-"""Takes messages, in their order; False: not now, they go back to the broker."""
+"""Takes messages, in their order; False: not now."""
 
 
 class Listener:
-    """Consumes some topics of one broker, in one thread of its own.
+    """Consumes some topics of one broker, in threads of its own.
 
-    While the broker is away it tries to reach it again, for ever.
+    While the broker is away it tries to reach it again, for ever. What is not taken is offered
+    again, and nothing that came after it: the order of a queue stays.
 
     Args:
         url: of the broker.
@@ -36,7 +47,8 @@ class Listener:
         take: is called with at most `batch_size` messages at a time, never twice at once.
         batch_size: messages.
         batch_timeout: seconds to wait for so many.
-        prefetch: messages that the broker may hand out unacknowledged.
+        prefetch: messages that the broker may hand out unacknowledged, of all topics together, but
+            at least one of each.
 
     Raises:
         ConfigError: it is no URL of a broker.
@@ -56,24 +68,22 @@ class Listener:
         self.place = masked(url)
         self._take = take
         self._targets = targets
-        self._batch = (min(batch_size, prefetch), batch_timeout)
-        settings = {
-            "rabbit_qos_prefetch_count": prefetch,
-            "rabbit_interval_max": 10,
-            "kombu_reconnect_delay": 0.5,
-        }
-        self._way = (url, config_files, settings)
-        connect(*self._way)  # a mistake in the URL is told now
+        self._batch = (batch_size, batch_timeout)
+        self._way = (url, config_files)
+        self._settings = {"rabbit_qos_prefetch_count": max(1, prefetch // max(1, len(targets)))}
+        connect(*self._way, settings=self._settings)  # a mistake in the URL is told now
         self._stopping = threading.Event()
-        self._listening = threading.Event()
-        self._server: Any = None
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="bus-listen", daemon=True)
+        self._over = threading.Event()
+        self._consuming = threading.Event()
+        self._taking = threading.Lock()
+        self._thread = threading.Thread(
+            target=self._run, name=f"{outages.LISTENING}{self.place}", daemon=True
+        )
 
     @property
     def alive(self) -> bool:
         """Whether it consumes, or will again as soon as the broker is back."""
-        return self._listening.is_set()
+        return self._consuming.is_set()
 
     def start(self) -> None:
         """Begin to consume as soon as the broker can be reached."""
@@ -85,95 +95,69 @@ class Listener:
         Returns whether that ended in time; a broker that is away may hold it up.
         """
         self._stopping.set()
-        with self._lock:
-            server, self._server = self._server, None
-        if server is None:
-            return True
-        ending = threading.Thread(target=_end, args=(server,), name="bus-end", daemon=True)
-        ending.start()
-        ending.join(seconds)
-        return not ending.is_alive()
-
-    def dispatch(self, incoming: Sequence[Any]) -> Collection[Any]:
-        """Take what oslo.messaging has read; return what goes back. It calls this."""
-        if self._stopping.is_set():
-            return set(incoming)
-        try:
-            taken = self._take([_message(one) for one in incoming])
-        except Exception:
-            LOG.exception("%s: messages could not be taken; they stay at the broker", self.place)
-            taken = False
-        if taken:
-            return ()
-        self._stopping.wait(PAUSE)
-        return set(incoming)
-
-    @property
-    def supported_priorities(self) -> Collection[str]:
-        """What ends the names of the queues; oslo.messaging asks."""
-        return [PRIORITY]
+        self._over.set()
+        if self._consuming.is_set():
+            self._thread.join(seconds)
+        return not self._consuming.is_set()
 
     def _run(self) -> None:
         tries = 0
         while not self._stopping.is_set():
+            self._over = over = threading.Event()
+            begun: list[Consumption] = []
             try:
-                self._begin()
+                for targets in self._groups():
+                    begun.append(self._consumption(targets, over))
+                    begun[-1].start()
             except Exception as error:
-                if not tries:
-                    LOG.warning("%s; it is tried again", words(error, self.place))
+                outages.began(self.place, words(error))
+                self._end(begun)
                 self._stopping.wait(TRY_EVERY[min(tries, len(TRY_EVERY) - 1)])
                 tries += 1
-            else:
-                if tries:
-                    LOG.info("%s: the broker is there", self.place)
-                return
-
-    def _begin(self) -> None:
-        """Connect and consume; it waits for a broker that is away.
-
-        Raises:
-            Exception: the broker refuses.
-        """
-        import oslo_messaging  # noqa: PLC0415 - see transport.py
-        from oslo_messaging.notify.listener import BatchNotificationServer  # noqa: PLC0415
-
-        targets = [oslo_messaging.Target(exchange=each, topic=name) for each, name in self._targets]
-        server = BatchNotificationServer(
-            connect(*self._way), targets, self, "threading", True, None, *self._batch
-        )
-        # One thread: the order of a queue is the order in which it is taken.
-        server.start(override_pool_size=1)
-        with self._lock:
+                continue
+            tries = 0
+            outages.ended(self.place)
+            self._consuming.set()
             if not self._stopping.is_set():
-                self._server = server
-                self._listening.set()
-                return
-        _end(server)
+                over.wait()
+            self._end(begun)
+            self._consuming.clear()
 
+    def _groups(self) -> list[list[tuple[str, str]]]:
+        """Return the targets, those apart whose queues outlive the broker."""
+        found: dict[bool, list[tuple[str, str]]] = {}
+        for target in self._targets:
+            found.setdefault(durable(target[0]), []).append(target)
+        return list(found.values())
 
-def _end(server: Any) -> None:
-    server.stop()
-    server.wait()
-    server.transport.cleanup()
+    def _consumption(
+        self, targets: Sequence[tuple[str, str]], over: threading.Event
+    ) -> Consumption:
+        defaults = {**_DEFAULTS, "amqp_durable_queues": durable(targets[0][0])}
+        transport = connect(*self._way, defaults=defaults, settings=self._settings)
+        return Consumption(transport, targets, partial(self._offer, over), *self._batch)
 
+    def _end(self, begun: Sequence[Consumption]) -> None:
+        for each in begun:
+            try:
+                each.end()
+            except Exception as error:
+                LOG.debug("%s: the connection ended: %s", self.place, words(error))
 
-def _message(incoming: Any) -> Message:
-    """Return what came as it can be told apart; what is no notification has no type."""
-    body = incoming.message
-    place = getattr(getattr(body, "_raw_message", None), "delivery_info", None) or {}
-    topic = str(place.get("routing_key", "")).removesuffix(f".{PRIORITY}")
-    event_type = body.get("event_type")
-    if not isinstance(event_type, str) or "payload" not in body:
-        return Message(topic, "", "", dict(body))
-    return Message(
-        topic,
-        _text(body.get("publisher_id")),
-        event_type,
-        body["payload"],
-        _text(body.get("message_id")),
-        _text(body.get("timestamp")),
-    )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    def _offer(self, over: threading.Event, messages: Sequence[Message]) -> bool:
+        """Offer messages until they are taken, or all goes back to the broker."""
+        with self._taking:
+            end = time.monotonic() + HOLD
+            failed = False
+            while not over.is_set():
+                try:
+                    if self._take(messages):
+                        return True
+                except Exception:
+                    if not failed:
+                        LOG.exception("%s: messages could not be taken; they stay", self.place)
+                    failed = True
+                if time.monotonic() >= end:
+                    over.set()
+                over.wait(PAUSE)
+        return False

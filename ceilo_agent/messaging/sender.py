@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from ceilo_agent.errors import Retryable
-from ceilo_agent.messaging.transport import connect, masked, words
+from ceilo_agent.messaging.outages import SENDING
+from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.messaging.transport import connect, durable
 
 PRIORITY: Final = "sample"
 """Of all that we send: it is the end of the queue's name."""
@@ -19,12 +21,9 @@ PRIORITY: Final = "sample"
 CONFIRM_WITHIN: Final = 30.0
 """Seconds that a broker may take to confirm; one whose disk is full holds publishers up."""
 
-SETTINGS: Final = {
-    "rabbit_retry_interval": 1,
-    "rabbit_retry_backoff": 1,
+_DEFAULTS: Final = {
     "rabbit_interval_max": 2,
     "kombu_reconnect_delay": 0.1,
-    "kombu_missing_consumer_retry_timeout": 5,
 }
 """It gives up at once: who sends has the samples on disk and tries again by its own back-off."""
 
@@ -66,7 +65,8 @@ class Sender:
         self.place = masked(url)
         self._publisher_id = publisher_id
         self._exchange = exchange
-        self._transport = connect(url, config_files, SETTINGS)
+        defaults = {**_DEFAULTS, "amqp_durable_queues": durable(exchange)}
+        self._transport = connect(url, config_files, defaults=defaults)
         self._job: _Job | None = None
 
     def send(
@@ -94,12 +94,12 @@ class Sender:
             if job.error is None and job.note == note:
                 return
         job = _Job(note)
-        threading.Thread(target=self._run, args=(job,), name="bus-send", daemon=True).start()
+        threading.Thread(target=self._run, args=(job,), name=SENDING, daemon=True).start()
         if not job.done.wait(timeout):
             self._job = job
             raise self._late(timeout)
         if job.error is not None:
-            raise Retryable(words(job.error, self.place)) from job.error
+            raise Retryable(f"{self.place}: {words(job.error)}") from job.error
 
     def close(self) -> None:
         """Let go of the connection; one that is stuck is left to itself."""

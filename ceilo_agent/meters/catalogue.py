@@ -34,7 +34,10 @@ import yaml
 from ceilo_agent.plugins import Column, Derivation
 from ceilo_agent.sample import Meter, SampleType
 
-NAMESPACES: Final = ("compute", "host")
+NAMESPACES: Final = ("compute", "host", "notification")
+
+OWN: Final = "notification"
+"""What no agent polls: the notification agent says it of itself."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from ceilo_agent.messaging.transport import RABBIT, connect, masked, words
+from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.messaging.transport import RABBIT, connect
 
 LOG = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class _Broker:
     def __init__(self, url: str, config_files: Sequence[str]) -> None:
         self._place = masked(url)
         # oslo.messaging's transport knows the hosts, and the options from the files and the URL.
-        driver = connect(url, config_files, "", {})._driver
+        driver = connect(url, config_files)._driver
         self._options = driver.conf.oslo_messaging_rabbit
         self._virtual_host = unquote(driver._url.virtual_host or "") or "/"
         self._hosts = list(driver._url.hosts)
@@ -131,7 +132,8 @@ class _Broker:
         except Exception as error:  # of sockets, of TLS, of AMQP and of kombu
             self.close()
             if not self._told:
-                LOG.warning("%s: how many messages wait is not known", words(error, self._place))
+                said = words(error)
+                LOG.warning("%s: %s; how many messages wait is not known", self._place, said)
             self._told = True
             return None
         self._told = False

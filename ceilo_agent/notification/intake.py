@@ -73,10 +73,13 @@ class Intake:
     Args:
         keys: what they must be signed with.
         queues: how many topics this agent consumes.
+
+    Attributes:
+        keys: may be replaced while it is at work.
     """
 
     def __init__(self, keys: Keys, queues: int) -> None:
-        self._keys = keys
+        self.keys = keys
         self._queues = queues
         self._accepted: OrderedDict[bytes, None] = OrderedDict()
         self._odd: set[str] = set()
@@ -120,7 +123,7 @@ class Intake:
             frame = base64.b64decode(message.payload, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Rejected(Reason.MALFORMED, f"it is no base64: {error}") from error
-        envelope = wire.decode(frame, self._keys)
+        envelope = wire.decode(frame, self.keys)
         if envelope.queues != self._queues:
             self._tell_queues(envelope)
         if self._is_new(envelope.id, draft):
@@ -129,7 +132,7 @@ class Intake:
 
     def _ceilometers(self, message: Message, draft: _Draft) -> None:
         # Only messages of samples come with this priority, whatever their event type is.
-        decoded = ceilometer.decode(message.payload, self._keys)
+        decoded = ceilometer.decode(message.payload, self.keys)
         if message.id and not self._is_new(message.id.encode("utf-8", "replace"), draft):
             return
         for refused in decoded.refused:

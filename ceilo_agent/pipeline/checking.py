@@ -28,7 +28,7 @@ from ceilo_agent.definition.pipeline import (
 )
 from ceilo_agent.definition.reader import Subject
 from ceilo_agent.errors import Fault, PluginError
-from ceilo_agent.meters.catalogue import NAMESPACES, catalogue, known
+from ceilo_agent.meters.catalogue import NAMESPACES, OWN, catalogue, known
 from ceilo_agent.meters.elsewhere import elsewhere
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
 from ceilo_agent.sample import Meter
@@ -93,7 +93,10 @@ def _catalogues() -> dict[str, dict[str, Meter]]:
 
 
 def taken(source: SourceDef) -> list[Meter]:
-    """Return the known meters that a source takes, in the catalogues' order."""
+    """Return the known meters that a source takes, in the catalogues' order.
+
+    One that polls takes none of the notification agent's own as far as this can say.
+    """
     takes = Matcher(source.meters)
     limits = {text.partition(":")[0] for text in source.discovery}
     return [
@@ -101,7 +104,7 @@ def taken(source: SourceDef) -> list[Meter]:
         for namespace, meters in _catalogues().items()
         if not limits or _discovery(namespace) in {None, *limits}
         for meter in meters.values()
-        if takes(meter.name)
+        if takes(meter.name) and (namespace != OWN or source.interval is None)
     ]
 
 
@@ -177,7 +180,6 @@ class _Checker:
             transformer = self._made(step)
             if transformer is None:
                 return
-            self._warn_of_hosts(step, transformer, subject)
             with contextlib.suppress(Exception):  # another's code, and only the warnings need it
                 for remark in transformer.remarks():
                     self._warn(step.position, f"{shown(step.name)}: {remark}", subject)
@@ -210,21 +212,6 @@ class _Checker:
             self.faults.append(self._fault(step.position, what))
             return None
         return made
-
-    def _warn_of_hosts(
-        self, step: TransformerDef, transformer: Transformer, subject: Subject
-    ) -> None:
-        if (
-            self._file.role is Role.NOTIFICATION
-            and isinstance(transformer, StatefulTransformer)
-            and transformer.spans_hosts
-        ):
-            self._warn(
-                step.position,
-                f"a grouping of '{shown(step.name)}' spans hosts: each worker sees only a part",
-                subject,
-                "group by resource_id, or run one worker",
-            )
 
     def _passed(
         self,

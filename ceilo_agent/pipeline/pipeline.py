@@ -75,6 +75,7 @@ class Pipeline:
         spool: the directory of what waits for durable publishers and of what stateful steps
             remember, of this process alone; None to keep all in memory.
         limits: bounds of what waits there.
+        workers: processes whose directories stand side by side, this one's among them.
         fsync: what was accepted outlives a loss of power, not only the end of the process.
 
     Attributes:
@@ -91,9 +92,11 @@ class Pipeline:
         spool: Path | None = None,
         *,
         limits: Limits | None = None,
+        workers: int = 1,
         fsync: bool = False,
     ) -> None:
         self.invalid = 0
+        self._workers = workers
         self.sinks: Mapping[str, Sink] = {}
         self.routes = Routes(())
         self.outlets: Mapping[str, Outlet] = {}
@@ -139,14 +142,24 @@ class Pipeline:
             draft.change.commit()
             self._adopt(draft)
 
-    def accept(self, batch: Batch) -> None:
-        """Take a batch: the sinks of its source, or those that match each of its meters."""
+    @property
+    def stored(self) -> bool:
+        """Whether all that was accepted and must wait on disk is there."""
+        if not self._logging or self.log is None or self.journal is None:
+            return True
         with self._lock:
-            valid = [sample for sample in batch.samples if is_volume(sample.volume)]
-            if len(valid) < len(batch.samples):
+            return self.log.stored and not self.journal.behind
+
+    def accept(self, *batches: Batch) -> None:
+        """Take batches, in one transaction: the sinks of their source, or those of each meter."""
+        with self._lock:
+            made = []
+            for batch in batches:
+                valid = [sample for sample in batch.samples if is_volume(sample.volume)]
                 self.invalid += len(batch.samples) - len(valid)
-                batch = Batch(batch.source, valid)
-            self._hand_on([self._through(name, samples) for name, samples in self.routes(batch)])
+                passed = batch if len(valid) == len(batch.samples) else Batch(batch.source, valid)
+                made += [self._through(name, samples) for name, samples in self.routes(passed)]
+            self._hand_on(made)
 
     def tick(self, now: float | None) -> None:
         """Let windows close that are due at `now` (UTC seconds), and the log do its rounds.
@@ -242,7 +255,7 @@ class Pipeline:
         stateful = any(sink.chain.stateful for sink in draft.sinks.values())
         durable = any(sink.durable for sink in draft.sinks.values())
         if stateful or durable or self.log.exists:
-            self.log.open()
+            self.log.open(self._workers)
             self._logging = True
 
     def _adopt(self, draft: Draft) -> None:

@@ -39,6 +39,8 @@ class Local(Publisher):
         {Promise.IDEMPOTENT, Promise.ORDERED, Promise.ACKED}
     )
     Options: ClassVar[type[msgspec.Struct]] = LocalOptions
+    one_process: ClassVar[str] = "a store has one writer"
+    for_several: ClassVar[str] = "a store of the cloud, such as gnocchi://"
 
     _writer: Writer | None = None
 

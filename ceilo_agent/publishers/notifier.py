@@ -94,7 +94,7 @@ class Notifier(Publisher):
         if options.per_meter_topic:
             what = "per_meter_topic is not supported: all samples of a host have one topic"
             raise ConfigError([Fault("notifier://", 0, 0, what)])
-        connect(_broker(url, options, context), context.config_files, {})
+        connect(_broker(url, options, context), context.config_files)
         Keys.from_options(context.options)
 
     def open(self) -> None:

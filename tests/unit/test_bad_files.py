@@ -7,6 +7,7 @@ import pytest
 
 from ceilo_agent.definition.pipeline import Role
 from ceilo_agent.pipeline.checking import check
+from ceilo_agent.pipeline.sharing import Sharing, unshared
 from tests.unit.definition import probes
 
 BAD = Path(__file__).parent.parent / "bad"
@@ -14,6 +15,8 @@ FILES = sorted(BAD.glob("*.yaml"))
 MARK = "# expect: "
 ROLE = "# role: "
 """What a file is read for; without it, local."""
+SHARED = "# shared: "
+"""With how many workers and queues; without it, one each."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +29,11 @@ def told(path):
     """Return what is said of a file, read for the role that it names."""
     lines = path.read_text("utf-8").splitlines()
     roles = [line.removeprefix(ROLE) for line in lines if line.startswith(ROLE)]
-    faults = check(path, Role(*roles or ["local"])).faults
+    shared = [line.removeprefix(SHARED).split() for line in lines if line.startswith(SHARED)]
+    report = check(path, Role(*roles or ["local"]))
+    faults = report.faults
+    if report.file is not None and shared:
+        faults = sorted([*faults, *unshared(report.file, Sharing(*map(int, *shared))).faults])
     return [str(fault).removeprefix(f"{path}:").strip() for fault in faults]
 
 

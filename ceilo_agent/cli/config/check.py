@@ -11,7 +11,7 @@ import click
 from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
-from ceilo_agent.cli.config.needs import unmet
+from ceilo_agent.cli.config.needs import unmet, unshared
 from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.definition.roles import Role
@@ -34,7 +34,7 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     reports: list[Report] = []
     try:
         for path, part in chosen(config_files, file, role):
-            reports.append(_with_needs(check(path, part), part, config_files))
+            reports.append(_with_needs(check(path, part), part, Role(role), config_files))
         faults = [fault for report in reports for fault in report.faults]
     except ConfigError as error:
         faults = error.faults
@@ -52,15 +52,20 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     return FAULTY if faults else 0
 
 
-def _with_needs(report: Report, role: Role, config_files: tuple[str, ...]) -> Report:
-    """Add to what there is to say of a file what its publishers miss in the agent's options.
+def _with_needs(report: Report, role: Role, asked: Role, config_files: tuple[str, ...]) -> Report:
+    """Add to what there is to say of a file what does not go with the agent's options.
 
     Raises:
         ConfigError: the options have faults.
     """
     if report.file is None or report.faults or role is Role.POLLING or not report.file.sinks:
         return report
-    faults, warnings = unmet(report.file, options.parse(config_files))
+    conf = options.parse(config_files)
+    found = [unmet(report.file, conf)]
+    # The file of the sinks of one that polls, too, is read as that of one that does not.
+    if role is asked is Role.NOTIFICATION:
+        found.append(unshared(report.file, conf))
+    faults, warnings = (sorted(fault for each in found for fault in each[n]) for n in (0, 1))
     return report._replace(faults=faults, warnings=sorted([*report.warnings, *warnings]))
 
 

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the publishers of a pipeline file need of the agent's own options."""
+"""What of a pipeline file does not go with the agent's own options."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ceilo_agent import plugins
+from ceilo_agent import options, plugins
 from ceilo_agent.cli.configuration import context as context_of
 from ceilo_agent.definition.nodes import one_line
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.pipeline.sharing import Sharing
+from ceilo_agent.pipeline.sharing import unshared as unshared_by
 
 _NO_FILE = "no file of the agent's options was read: --config-file names one"
 
@@ -41,8 +43,19 @@ def unmet(file: PipelineFile, conf: Any) -> Unmet:
                 where = "" if "://" in fault.file else f"{fault.file}: "
                 said = one_line(f"the publisher '{each.scheme}': {where}{fault.what}")
                 found.append(Fault(str(file.path), *each.position, said, fault.hint))
+    return _as_far_as_seen(conf, found, [])
+
+
+def unshared(file: PipelineFile, conf: Any) -> Unmet:
+    """Return what of a file the workers of a notification agent cannot share."""
+    faults, warnings = unshared_by(file, Sharing.from_options(options.values(conf)))
+    return _as_far_as_seen(conf, faults, warnings)
+
+
+def _as_far_as_seen(conf: Any, faults: list[Fault], warnings: list[Fault]) -> Unmet:
     if conf.config_file or conf.default_config_files:
-        return Unmet(found, [])
-    return Unmet(
-        [], [each._replace(hint="; ".join(filter(None, (each.hint, _NO_FILE)))) for each in found]
+        return Unmet(faults, warnings)
+    perhaps = (
+        each._replace(hint="; ".join(filter(None, (each.hint, _NO_FILE)))) for each in faults
     )
+    return Unmet([], sorted([*warnings, *perhaps]))

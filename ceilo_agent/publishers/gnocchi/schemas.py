@@ -81,6 +81,7 @@ OURS: Final[Mapping[str, Schema]] = {
     "host_network_interface": _texts("mac"),
     "host_sensor": {"host_name": _NAME, **_texts("chip", "device_name", "sensor", "label")},
     "hypervisor": {"host_name": _NAME},
+    "notification_agent": {"host_name": _NAME},
     "instance_cache_bank": {"instance_id": _OWNER, "monitor": TEXT, "number": _NUMBER},
     "instance_cgroup": {"instance_id": _OWNER},
     "instance_energy_package": {"instance_id": _OWNER, "monitor": TEXT, "number": _NUMBER},

@@ -112,6 +112,8 @@ class Prometheus(Publisher):
 
     promises: ClassVar[frozenset[Promise]] = frozenset({Promise.PULL})
     Options: ClassVar[type[msgspec.Struct]] = PageOptions
+    one_process: ClassVar[str] = "a page is served by one process"
+    for_several: ClassVar[str] = "remote-write://"
     # All of a poll at once: who looks sees it whole.
     batch_size: ClassVar[int] = 100_000
 

@@ -193,6 +193,42 @@ def test_exit_codes_of_the_process(tmp_path):
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
 
 
+SHARED = """\
+sources: [{name: a, interval: 60, meters: [vcpus], sinks: [s]}]
+sinks:
+  - name: s
+    transformers: [{name: aggregator, parameters: {group_by: [project_id], retention_time: 60}}]
+    publishers: ["prometheus://"]
+"""
+PAGE = "shared.yaml:5:18: the publisher 'prometheus': a page is served by one process: "
+SUMS = "shared.yaml:4:20: a grouping of 'aggregator' spans hosts, "
+
+
+def test_what_workers_cannot_share_is_a_fault_of_the_role_notification(run):
+    Path("shared.yaml").write_text(SHARED)
+    Path("agent.conf").write_text("[notification]\nworkers = 2\n")
+    words = ("--config-file", "agent.conf", "config", "check", "shared.yaml")
+    assert run(*words)[0] == run(*words, "--role", "polling")[0] == 0
+    code, _, err = run(*words, "--role", "notification")
+    assert code == 1
+    first, second = err.splitlines()
+    assert first.startswith(SUMS)
+    assert second.startswith(PAGE)
+    Path("agent.conf").write_text("[notification]\nqueues = 1\n")
+    assert run(*words, "--role", "notification")[0] == 0
+
+
+@pytest.mark.skipif(
+    Path("/etc/ceilo_agent/ceilo_agent.conf").exists(), reason="this machine has options"
+)
+def test_without_a_file_of_options_what_workers_cannot_share_is_a_warning(run):
+    Path("shared.yaml").write_text(SHARED)
+    code, _, err = run("config", "check", "shared.yaml", "--role", "notification")
+    assert code == 0
+    assert err.startswith(SUMS.replace(": a grouping", ": warning: a grouping"))
+    assert err.endswith("; no file of the agent's options was read: --config-file names one)\n")
+
+
 # -- show ----------------------------------------------------------------------------------------
 
 

@@ -236,12 +236,6 @@ def test_shipped_transformers(found):
     assert warning.startswith("6:9: the transformer 'filter' never has anything to do: ")
 
 
-@pytest.mark.parametrize(("group_by", "warnings"), [("project_id", 1), ("resource_id", 0)])
-def test_an_aggregate_over_hosts(found, group_by, warnings):
-    step = f"aggregator, parameters: {{group_by: [{group_by}], retention_time: 60}}"
-    assert len(found(chain(step), Role.NOTIFICATION)) == warnings
-
-
 # -- what a source polls and a step makes --------------------------------------------------------
 
 RATES = (
@@ -346,19 +340,6 @@ def test_where_all_meters_are_named_they_are_followed_there_too(found):
     assert found(chain("maker, meters: [vcpus]"), Role.NOTIFICATION) == [
         "5:32: no meter that reaches this step matches 'vcpus' (did you mean 'cpu'?)"
     ]
-
-
-@pytest.mark.parametrize("meters", ["[cpu]", "['*']"])
-def test_a_grouping_that_spans_hosts(found, meters):
-    text = chain("grouping, parameters: {hosts: true}", meters=meters)
-    assert found(text) == []
-    assert found(text, Role.NOTIFICATION) == [
-        (
-            "5:9: a grouping of 'grouping' spans hosts: each worker sees only a part "
-            "(group by resource_id, or run one worker)"
-        )
-    ]
-    assert found(chain("grouping", meters=meters), Role.NOTIFICATION) == []
 
 
 # -- two sources, one meter ----------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.resources import GuestResources
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
 from ceilo_agent.pipeline.checking import taken
+from ceilo_agent.notification.own_meters import Figures, OwnMeters
 from ceilo_agent.plugins import Context, Target
 from ceilo_agent.publishers.gnocchi.definitions import Definitions
 from ceilo_agent.publishers.gnocchi.fitting import fit, lacking
@@ -137,11 +138,18 @@ def here(sys_class: Path) -> Iterator[Resource]:
     yield from (observation.resource for observation in snapshot.observations)
 
 
+def worker() -> Iterator[Resource]:
+    """Yield what stands for a worker of the notification agent."""
+    made = OwnMeters("node-7", 0, 60, lambda: Figures(0, 0.0, 0, 0, 0, 0, 0), 0.0).batch(1e9, 1.0)
+    assert made is not None
+    yield made.samples[0].resource
+
+
 def test_resources_have_every_attribute_that_gnocchi_requires(
     ours: Definitions, tmp_path: Path
 ) -> None:
     seen = set()
-    for each in (*guests(), *here(tmp_path)):
+    for each in (*guests(), *here(tmp_path), *worker()):
         kind = ours.resource_types[each.type]
         fitted = fit(kind.schema, kind.attributes(sample(resource=each)))
         assert (fitted.unknown, fitted.wrong) == ((), {}), each.id
