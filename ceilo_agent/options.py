@@ -521,7 +521,8 @@ def _expected(option: Any, reason: str) -> str:
 def unknown(conf: Any) -> list[Fault]:
     """Return what stands in the configuration files and is no option of ours.
 
-    These are no faults: a file may be shared with other services.
+    These are no faults: a file may be shared with other services. Sections of oslo.messaging are
+    its own to check.
     """
     found = []
     for file in conf.config_file or conf.default_config_files or ():
@@ -531,6 +532,8 @@ def unknown(conf: Any) -> list[Fault]:
         except (OSError, UnicodeDecodeError, cfg.ParseError):
             continue  # It changed since `parse` read it.
         for group, entries in sections.items():
+            if group.startswith("oslo_messaging_"):
+                continue
             names = [option.name for option in GROUPS.get(group, [])]
             if not names:
                 what = f"no section is named [{group}]"

@@ -189,7 +189,7 @@ def _option_default(option: Any) -> str:
         shown = str(shown).lower()
     if isinstance(shown, list):
         shown = ",".join(shown)
-    return "" if shown is None else f"``{shown}``"
+    return "" if shown in (None, "") else f"``{shown}``"
 
 
 # -- graph ---------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ class Consumer(Agent):
         self._clock = Clock(
             asks=self._backlog.asks,
             in_hand=told.prefetch * len(self._urls),
-            batch_size=told.batch_size if len(self._urls) == 1 else 0,
+            # Ceilometer's topics have a connection of their own.
+            batch_size=0 if told.ceilometer_topics or self._urls[1:] else told.batch_size,
             batch_timeout=told.batch_timeout,
         )
         self._own = OwnMeters(

@@ -76,7 +76,8 @@ class Daemon(Agent):
         """Open the publishers, and take up what waits for them; see `Agent.open`."""
         super().open()
         if self._configuration.to_bus:
-            LOG.info("samples go to the bus: sinks, transformers and publishers are not used here")
+            what = "its sinks, transformers and publishers are not used here"
+            LOG.info("samples go to the bus; of %s only the sources count: %s", self.path, what)
 
     def stop(self) -> bool:
         """End polling, deliver what waits, and return whether nothing is left behind stuck."""

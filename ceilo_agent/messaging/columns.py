@@ -3,30 +3,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Hashable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
 
 from ceilo_agent.sample import FIRST, UNTRACKED, History, Previous, Sample, Volume
 
 Shared = TypeVar("Shared", bound=Hashable)
 
+Elapsed = float | bool
+"""Seconds since the reading before; true: there is none before; false: that is not known."""
+
+Change = int | float | tuple[Volume]
+"""What a volume gained since the reading before, if it is an integer; else the volume then, in a
+tuple if it was an integer itself. 0 without a reading before."""
+
 INTEGERS: Final = range(-(2**63), 2**64)
 """What MessagePack can hold."""
 
-
-class Changes(NamedTuple):
-    """What is known of the readings before, in columns.
-
-    Attributes:
-        elapsed: seconds since then; true: there is none before; false: that is not known.
-        change: the gain since then if `relative`, else the volume then; 0 without a reading.
-        relative: whether gains stand there. They are integers, mostly small ones.
-    """
-
-    elapsed: list[float | bool]
-    change: list[Volume]
-    relative: bool
+_ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def table(items: Sequence[Shared]) -> tuple[list[Shared], list[int]]:
@@ -36,62 +32,58 @@ def table(items: Sequence[Shared]) -> tuple[list[Shared], list[int]]:
     return found, list(map(numbers.__getitem__, items))
 
 
-def changes(samples: Sequence[Sample]) -> Changes:
-    """Return the readings before.
+def changes(samples: Sequence[Sample]) -> tuple[list[Elapsed], list[Change]]:
+    """Return the readings before, in two columns.
 
-    A float stands as it was: a difference of floats is not exact. Should a volume be a float where
-    it was an integer before, or a gain have more bits than fit, all stand as they were.
+    Gains are small numbers mostly. A float stands as it was: a difference of floats is not exact.
+
+    Raises:
+        TypeError: a volume before is no number.
     """
-    elapsed: list[float | bool] = []
-    change: list[Volume] = []
-    for sample in samples:
-        previous = sample.previous
-        if previous.__class__ is Previous:
-            assert isinstance(previous, Previous)
-            elapsed.append(previous.elapsed)
-            before = previous.volume
-            if before.__class__ is int:
-                gain = sample.volume - before
-                if gain.__class__ is not int or gain not in INTEGERS:
-                    return _absolute(samples)
-                change.append(gain)
-            else:
-                change.append(before)
-        else:
-            elapsed.append(previous is FIRST)
-            change.append(0)
-    return Changes(elapsed, change, True)
+    previous = [sample.previous for sample in samples]
+    elapsed: list[Elapsed] = [
+        each.elapsed if isinstance(each, Previous) else each is FIRST for each in previous
+    ]
+    before = [each.volume if isinstance(each, Previous) else each for each in previous]
+    odd = set(map(type, before)) - {int, float, History}
+    if odd:
+        raise TypeError(f"before of type {', '.join(sorted(kind.__name__ for kind in odd))}")
+    change: list[Change] = [
+        (sample.volume - each if sample.volume.__class__ is int else (each,))
+        if each.__class__ is int
+        else (each if each.__class__ is float else 0)
+        for each, sample in zip(before, samples, strict=True)
+    ]  # type: ignore[misc]
+    try:
+        _ENCODER.encode(change)
+    except OverflowError:
+        change = [
+            each if each.__class__ is not int or each in INTEGERS else (was,)
+            for each, was in zip(change, before, strict=True)
+        ]  # type: ignore[misc]
+    return elapsed, change
 
 
-def _absolute(samples: Sequence[Sample]) -> Changes:
-    found = [sample.previous for sample in samples]
-    return Changes(
-        [each.elapsed if isinstance(each, Previous) else each is FIRST for each in found],
-        [each.volume if isinstance(each, Previous) else 0 for each in found],
-        False,
-    )
-
-
-def history(columns: Changes, volumes: Sequence[Volume]) -> Iterator[Previous | History]:
+def history(
+    elapsed: Sequence[Elapsed], change: Sequence[Change], volumes: Sequence[Volume]
+) -> list[Previous | History]:
     """Return what `changes` took.
 
     Raises:
-        ValueError: no such readings can have been.
+        ValueError: a gain leads out of 64 bits.
     """
-    elapsed, change, relative = columns
-    # A flag is no number of seconds, though Python takes it for 0 or 1.
-    seconds = [each for each in elapsed if each.__class__ is float]
-    if seconds and not (min(seconds) > 0 and math.isfinite(math.fsum(seconds))):
-        raise ValueError("the seconds since a reading before must be above 0")
-    if relative:
-        change = [
-            volume - gain if gain.__class__ is int else gain
-            for volume, gain in zip(volumes, change, strict=True)
-        ]
-        whole = [each for each in change if each.__class__ is int]
-        if whole and not (min(whole) in INTEGERS and max(whole) in INTEGERS):
-            raise ValueError("the volume before has more than 64 bits")
-    return (
-        Previous(each, before) if each.__class__ is float else (FIRST if each else UNTRACKED)
-        for each, before in zip(elapsed, change, strict=True)
-    )
+    before = [
+        volume - gain if gain.__class__ is int
+        else gain if gain.__class__ is float
+        else gain[0]  # type: ignore[index]
+        for gain, volume in zip(change, volumes, strict=True)
+    ]  # fmt: skip
+    try:
+        _ENCODER.encode(before)
+    except OverflowError as error:
+        raise ValueError("a volume before has more than 64 bits") from error
+    found: list[Previous | History] = list(map(Previous, elapsed, before))  # type: ignore[arg-type]
+    for number, each in enumerate(elapsed):
+        if each.__class__ is bool:
+            found[number] = FIRST if each else UNTRACKED
+    return found

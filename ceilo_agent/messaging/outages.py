@@ -66,19 +66,20 @@ class _Outages(logging.Filter):
         if record.levelno < logging.INFO:
             return True
         name = threading.current_thread().name
+        known = record.args if isinstance(record.args, dict) else {}
         said = record.getMessage()
         if name in _SILENT:
             return False
         if name.startswith(LISTENING):
             place = name.removeprefix(LISTENING)
-        elif isinstance(record.args, dict) and "hostname" in record.args:
-            place = f"{record.args['hostname']}:{record.args.get('port')}"
+        elif "hostname" in known:
+            place = f"{known['hostname']}:{known.get('port')}"
         else:
             return False
         if "Reconnected to" in said:
             self.ended(place)
         elif record.levelno >= logging.ERROR:
-            self.began(place, meaning(said) or without_secrets(said))
+            self.began(place, meaning(said) or without_secrets(str(known.get("err_str", said))))
         return False
 
 

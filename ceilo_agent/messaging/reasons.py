@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+_SCHEME: Final = re.compile(r"[\w+.-]*://|//")
+
 _URL: Final = re.compile(r"[\w+]+://[^\s'\"]*")
 
 _MEANINGS: Final = {
@@ -22,6 +24,7 @@ _MEANINGS: Final = {
     "PRECONDITION_FAILED": "the broker has it under other properties, such as durable; "
     "[oslo_messaging_rabbit] must be the same wherever it is used",
     "timed out": "the broker does not answer",
+    "Basic.cancel": "a queue was deleted; it is declared again",
     "resource_locked": "another connection has the queue for itself",
     "CONNECTION_FORCED": "the broker closed the connection",
     "Connection reset": "the broker closed the connection",
@@ -37,16 +40,17 @@ def masked(url: str) -> str:
 
     Passwords may hold what ought to be escaped: rather a host is left out than a part of one shown.
     """
-    scheme, mark, rest = url.partition("://")
-    before, at, last = rest.rpartition("@")
-    if not (mark and at):
+    start = _SCHEME.match(url)
+    scheme = start[0] if start else ""
+    before, at, last = url[len(scheme) :].rpartition("@")
+    if not at:
         return url
     # user:password@first,user:password - of a list of hosts all but the last host.
     parts = before.split("@")
     pairs = [part.partition(",") for part in parts[1:]]
     plain = "/" not in before and before.count(",") == len(pairs)
     hosts = [host for host, _, _ in pairs] if plain else []
-    return f"{scheme}://" + ",".join(f"***@{host}" for host in [*hosts, last])
+    return scheme + ",".join(f"***@{host}" for host in [*hosts, last])
 
 
 def without_secrets(text: str) -> str:

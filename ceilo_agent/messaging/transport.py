@@ -84,20 +84,28 @@ def connect(
             # What the query says takes precedence over the files.
             parsed.query |= {name: str(value) for name, value in (settings or {}).items()}
         transport = oslo_messaging.get_notification_transport(conf, parsed)
-    except (
-        oslo_messaging.InvalidTransportURL,
-        oslo_messaging.DriverLoadFailure,
-        cfg.Error,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        said = without_secrets(str(error).replace(url, masked(url)))
-        fault = Fault("options", 0, 0, f"{masked(url)} is no broker's URL: {said}", _WHOLE_URL)
-        raise ConfigError([fault]) from None
+        for name in conf[_SECTION] if is_rabbit else ():
+            conf[_SECTION][name]  # a value of the wrong type is found when it is read
+    except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as error:
+        raise _no_broker(url, without_secrets(str(error))) from None
+    except ImportError as error:
+        raise _no_broker(url, f"its driver needs '{error.name}', which is not installed") from None
+    except cfg.NoSuchOptError:
+        raise _no_broker(url, "the driver has no option of a name behind '?'") from None
+    except (cfg.Error, RuntimeError) as error:
+        raise ConfigError([Fault("options", 0, 0, f"[{_SECTION}] {error}")]) from error
+    except ValueError:
+        # It may quote a part of a password that ought to be escaped.
+        raise _no_broker(url, "a port, or an option behind '?', cannot be read") from None
     if is_rabbit:
         for name, value in (defaults or {}).items():
             conf.set_default(name, value, group=_SECTION)
     return transport
+
+
+def _no_broker(url: str, why: str) -> ConfigError:
+    what = f"{masked(url)} is no broker's URL: {why}"
+    return ConfigError([Fault("options", 0, 0, what, _WHOLE_URL)])
 
 
 def _library() -> Any:

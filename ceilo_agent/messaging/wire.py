@@ -1,56 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our own format on the bus: samples of one source as bytes, compressed, and signed once.
 
-`doc/source/wire.rst` has it byte by byte. A frame is a header of 32 bytes (magic, version, flags,
-when it was made, its id), the HMAC-SHA256 of all else if it is signed, and a Zstandard frame of one
-MessagePack array: tables of what samples share, and a column for each of their attributes.
+`doc/source/wire.rst` has it byte by byte. The body of a frame is one MessagePack array: tables of
+what samples share, and a column for each of their attributes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import itertools
 import math
-import struct
-import threading
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-import zstandard
+from msgspec import Meta
 
-from ceilo_agent.messaging.columns import Changes, changes, history, table
+from ceilo_agent.errors import CeiloAgentError
+from ceilo_agent.messaging.columns import Change, changes, history, table
+from ceilo_agent.messaging.frame import MAX_BODY, Header, seal, unseal
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.message import Reason, Rejected
-from ceilo_agent.messaging.packing import check_column, check_tables, cleaned, plain
-from ceilo_agent.sample import Meter, Resource, Sample, Volume
+from ceilo_agent.messaging.packing import check_column, check_tables, clean, cleaned, plain
+from ceilo_agent.sample import Meter, Resource, Sample, SampleType, Volume
 
-MAGIC: Final = b"ceAg"
+MAX_SAMPLES: Final = 1 << 16
 
-VERSION: Final = 1
-"""A reader takes its own version, the one before and the next."""
-
-SIGNED: Final = 0x01
-IGNORABLE: Final = 0x0F
-"""Flags that a reader which does not know them may pass over; with any other it must not read."""
-
-_HEADER: Final = struct.Struct(">4sBBxxd16s")
-SIGNATURE_BYTES: Final = 32
-
-LEVEL: Final = 1
-"""Of Zstandard: further ones cost more than they save."""
-
-MAX_FRAME: Final = 128 << 20
-MAX_BODY: Final = 256 << 20
-"""Bytes of a frame and of its body that a reader takes; what claims more is not opened."""
-
-EARLIEST: Final = 0.0
 LATEST: Final = 253402300799.0
-"""Of times: 1970 to 9999, what a date can be made of."""
+"""Of times, and of seconds between two: the end of the year 9999. The first is that of 1970."""
 
-_Index = Annotated[int, msgspec.Meta(ge=0)]
+Metadata = TypeVar("Metadata")
 
-_local = threading.local()
+_Flat = str | int | float | bool | None
+_Nested1 = _Flat | list[_Flat] | dict[str, _Flat]
+_Nested2 = _Flat | list[_Nested1] | dict[str, _Nested1]
+_Nested3 = _Flat | list[_Nested2] | dict[str, _Nested2]
+
+_Many = Meta(max_length=MAX_SAMPLES)
+_Index = Annotated[int, Meta(ge=0)]
+_Time = Annotated[float, Meta(ge=0.0, le=LATEST)]
+_Seconds = Annotated[float, Meta(gt=0.0, le=LATEST)]
+
+_PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+
+
+class Unsendable(CeiloAgentError, ValueError):
+    """Some samples can be put in no frame, or in none that is small enough.
+
+    Attributes:
+        refused: why, by the index of the sample.
+        frames: of all others, in their order.
+    """
+
+    def __init__(self, refused: Mapping[int, str], frames: Sequence[bytes]) -> None:
+        self.refused = refused
+        self.frames = frames
+        number, reason = next(iter(refused.items()))
+        super().__init__(f"{len(refused)} samples cannot be sent; number {number}: {reason}")
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -73,38 +78,48 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     samples: Sequence[Sample]
 
 
-class Body(msgspec.Struct, array_like=True, gc=False):
-    """The MessagePack array. Later versions append to it; those must have defaults.
+class _Meter(msgspec.Struct, array_like=True, gc=False):
+    name: str
+    unit: str
+    type: SampleType
+
+
+class _Resource(msgspec.Struct, Generic[Metadata], array_like=True, gc=False):
+    id: str
+    project_id: str | None
+    user_id: str | None
+    type: str
+    metadata: Metadata
+
+
+class Body(msgspec.Struct, Generic[Metadata], array_like=True, gc=False):
+    """The MessagePack array. Later versions append to it and to the tables' rows, with defaults.
 
     Attributes:
         host, queues, source: as in `Envelope`.
-        meters: each once, ``[name, unit, type]``; resources likewise,
-            ``[id, project_id, user_id, type, metadata]``.
+        meters, resources: each once.
         meter: for each sample the index of its meter; `resource` likewise.
         time, volume, started: of each sample.
-        elapsed: of the reading before, in seconds; true: it is the first; false: not known.
-        change: what the volume gained since then if `relative`, else the volume then; 0 without a
-            reading before.
-        relative: how `change` is to be read.
+        elapsed, change: what is known of the reading before, see `columns`.
     """
 
     host: str
-    queues: _Index
+    queues: Annotated[int, Meta(ge=1)]
     source: str | None
-    meters: list[Meter]
-    resources: list[Resource]
-    meter: list[_Index]
-    resource: list[_Index]
-    time: list[float]
-    volume: list[Volume]
-    started: list[float | None]
-    elapsed: list[float | bool]
-    change: list[Volume]
-    relative: bool
+    meters: Annotated[list[_Meter], _Many]
+    resources: Annotated[list[_Resource[Metadata]], _Many]
+    meter: Annotated[list[_Index], _Many]
+    resource: Annotated[list[_Index], _Many]
+    time: Annotated[list[_Time], _Many]
+    volume: Annotated[list[Volume], _Many]
+    started: Annotated[list[_Time | None], _Many]
+    elapsed: Annotated[list[_Seconds | bool], _Many]
+    change: Annotated[list[Change], _Many]
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=plain)
-_DECODER: Final = msgspec.msgpack.Decoder(Body)
+_DECODER: Final = msgspec.msgpack.Decoder(Body[dict[str, _Nested3]])
+_ANY_DEPTH: Final = msgspec.msgpack.Decoder(Body[dict[str, Any]])
 
 
 def encode(
@@ -122,30 +137,18 @@ def encode(
     Metadata never stops it: what no bytes hold is put as near as can be.
 
     Args:
-        samples: at least one.
+        samples: in order of time per series.
         host: who polled.
         source: the source that polled.
         sent: now, UTC seconds.
-        queues: how many topics hosts are spread over.
+        queues: how many topics hosts are spread over, from 1.
         keys: the current one signs.
         max_bytes: of each as base64.
 
     Raises:
-        ValueError: one sample alone is too large.
-        OverflowError, TypeError, UnicodeEncodeError: something is no sample, as `pack` tells.
+        Unsendable: some are too large alone, or no samples; it has the frames of the others.
     """
-    frame = _frame(samples, host, source, sent, queues, keys)
-    if (len(frame) + 2) // 3 * 4 <= max_bytes:
-        return [frame]
-    if len(samples) == 1:
-        what = f"its metadata are too large for a message of {max_bytes} bytes"
-        raise ValueError(f"{samples[0].meter.name} of {samples[0].resource.id}: {what}")
-    half = len(samples) // 2
-    more = {
-        "host": host, "source": source, "sent": sent, "queues": queues, "keys": keys,
-        "max_bytes": max_bytes,
-    }  # fmt: skip
-    return [*encode(samples[:half], **more), *encode(samples[half:], **more)]  # type: ignore[arg-type]
+    return _Writer(clean(host), clean(source), sent, queues, keys, max_bytes).frames(samples)
 
 
 def decode(data: bytes, keys: Keys, max_body: int = MAX_BODY) -> Envelope:
@@ -159,140 +162,181 @@ def decode(data: bytes, keys: Keys, max_body: int = MAX_BODY) -> Envelope:
     Raises:
         Rejected: it is no frame, or none for us; nothing else comes out.
     """
-    header, rest = _checked(data, keys)
+    header, rest = unseal(data, keys, max_body)
     try:
-        return _envelope(header, _DECODER.decode(_decompressed(rest, max_body)))
-    except zstandard.ZstdError as error:
-        raise Rejected(Reason.MALFORMED, f"its body cannot be decompressed: {error}") from error
-    except Rejected:
-        raise
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return _envelope(header, _body(rest))
+    except (ValueError, LookupError, RecursionError, MemoryError) as error:
         raise Rejected(Reason.MALFORMED, f"its body is no batch: {error}") from error
 
 
-def _frame(
-    samples: Sequence[Sample],
-    host: str,
-    source: str | None,
-    sent: float,
-    queues: int,
-    keys: Keys,
-) -> bytes:
-    meters, meter = table([sample.meter for sample in samples])
-    resources, resource = table([sample.resource for sample in samples])
-    check_tables(meters, resources, (source,))
-    time = [sample.time for sample in samples]
-    volume = [sample.volume for sample in samples]
-    started = [sample.started for sample in samples]
-    for name, column in (("time", time), ("volume", volume), ("started", started)):
-        check_column(name, column)
-    elapsed, change, relative = changes(samples)
-    check_column("elapsed", elapsed)
-    check_column("before", change)
-    body = Body(
-        host, queues, source, meters, resources, meter, resource,
-        time, volume, started, elapsed, change, relative,
-    )  # fmt: skip
-    try:
-        data = _ENCODER.encode(body)
-    except (OverflowError, RecursionError, UnicodeEncodeError):
-        body.resources = cleaned(body.resources)
-        data = _ENCODER.encode(body)
-    compressor = getattr(_local, "compressor", None)
-    if compressor is None:
-        compressor = _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
-    data = compressor.compress(data)
-    # Made of what it holds: who sends it once more, for want of an answer, sends the same.
-    made = hashlib.blake2b(data, digest_size=16).digest()
-    header = _HEADER.pack(MAGIC, VERSION, SIGNED if keys.current else 0, sent, made)
-    return header + (_sign(keys.current, header, data) if keys.current else b"") + data
+class _Writer:
+    """Makes frames of samples."""
+
+    def __init__(
+        self, host: str, source: str | None, sent: float, queues: int, keys: Keys, max_bytes: int
+    ) -> None:
+        self._host = host
+        self._source = source
+        self._sent = sent
+        self._queues = queues
+        self._keys = keys
+        self._max_bytes = max_bytes
+
+    def frames(self, samples: Sequence[Sample]) -> list[bytes]:
+        refused: dict[int, str] = {}
+        numbers: Sequence[int] = range(len(samples))
+        try:
+            found = list(self._fitting(samples, numbers, refused))
+        except (TypeError, ValueError, OverflowError):
+            refused = dict(self._faults(samples))
+            numbers = [number for number in numbers if number not in refused]
+            sound = [samples[number] for number in numbers]
+            found = list(self._fitting(sound, numbers, refused))
+        if refused:
+            raise Unsendable(dict(sorted(refused.items())), found)
+        return found
+
+    def _fitting(
+        self, samples: Sequence[Sample], numbers: Sequence[int], refused: dict[int, str]
+    ) -> Iterator[bytes]:
+        """Yield frames within the limits; note by number which are over them alone."""
+        if not samples:
+            return
+        body = self._body(samples)
+        excess = max(len(body) / MAX_BODY, len(samples) / MAX_SAMPLES)
+        if excess <= 1:
+            frame = seal(body, self._sent, self._keys)
+            excess = (len(frame) + 2) // 3 * 4 / self._max_bytes
+            if excess <= 1:
+                yield frame
+                return
+        if len(samples) == 1:
+            what = f"its metadata are too large for a message of {self._max_bytes} bytes"
+            name, resource = samples[0].meter.name, samples[0].resource.id
+            refused[numbers[0]] = f"{name} of {resource}: {what}"
+            return
+        # What samples share is in each part again: some more parts than would do without.
+        step = max(1, int(len(samples) / max(2, excess * 1.1)))
+        for start in range(0, len(samples), step):
+            part = slice(start, start + step)
+            yield from self._fitting(samples[part], numbers[part], refused)
+
+    def _faults(self, samples: Sequence[Sample]) -> Iterator[tuple[int, str]]:
+        for number, sample in enumerate(samples):
+            try:
+                self._body([sample])
+            except (TypeError, ValueError, OverflowError) as error:
+                yield number, f"{type(error).__name__}: {error}"
+
+    def _body(self, samples: Sequence[Sample]) -> bytes:
+        """Return what a reader of this version takes.
+
+        Raises:
+            OverflowError, TypeError, UnicodeEncodeError: something is no sample, as `pack` tells.
+            ValueError: a time is no date, or a reading before was not before.
+        """
+        meters, meter = table([sample.meter for sample in samples])
+        resources, resource = table([sample.resource for sample in samples])
+        check_tables(meters, resources, (self._source,))
+        time = [sample.time for sample in samples]
+        volume = [sample.volume for sample in samples]
+        started = [sample.started for sample in samples]
+        for name, column in (("time", time), ("volume", volume), ("started", started)):
+            check_column(name, column)
+        elapsed, change = changes(samples)
+        check_column("elapsed", elapsed)
+        _check_range("time", time, 0.0)
+        _check_range("started", [each for each in started if each is not None], 0.0)
+        seconds = [each for each in elapsed if each.__class__ is not bool]
+        _check_range("elapsed", seconds, math.ulp(0.0))
+        body = Body[Mapping[str, Any]](
+            self._host, self._queues, self._source,
+            [_Meter(each.name, each.unit, each.type) for each in meters], _rows(resources),
+            meter, resource, time, volume, started, elapsed, change,
+        )  # fmt: skip
+        try:
+            return _ENCODER.encode(body)
+        except (OverflowError, RecursionError, UnicodeEncodeError):
+            body.resources = _rows(cleaned(resources))
+            return _ENCODER.encode(body)
 
 
-def _sign(key: bytes, header: bytes, data: bytes | memoryview) -> bytes:
-    return hmac.digest(key, header + data, "sha256")
+def _rows(resources: Iterable[Resource]) -> list[_Resource[Mapping[str, Any]]]:
+    return [
+        _Resource(each.id, each.project_id, each.user_id, each.type, each.metadata)
+        for each in resources
+    ]
 
 
-class _Header(NamedTuple):
-    sent: float
-    id: bytes
-
-
-def _checked(data: bytes, keys: Keys) -> tuple[_Header, memoryview]:
-    """Return the header and the body of a frame, after all that can be told without opening it."""
-    if len(data) > MAX_FRAME:
-        raise Rejected(Reason.TOO_LARGE, f"it has {len(data)} bytes")
-    if len(data) < _HEADER.size or not data.startswith(MAGIC):
-        raise Rejected(Reason.MALFORMED, "it does not begin as a batch does")
-    _, version, flags, sent, number = _HEADER.unpack_from(data)
-    if not VERSION - 1 <= version <= VERSION + 1:
-        words = f"it is of version {version}, {VERSION} and its neighbours are understood"
-        raise Rejected(Reason.VERSION, words)
-    if flags & ~IGNORABLE:
-        raise Rejected(Reason.VERSION, f"it has flags that are not known ({flags:#04x})")
-    view = memoryview(data)
-    start = _HEADER.size + (SIGNATURE_BYTES if flags & SIGNED else 0)
-    if keys.accepted:
-        if not flags & SIGNED:
-            raise Rejected(Reason.SIGNATURE, "it is not signed")
-        made = [_sign(key, data[: _HEADER.size], view[start:]) for key in keys.accepted]
-        # All are compared, whichever fits.
-        if not sum([hmac.compare_digest(view[_HEADER.size : start], each) for each in made]):
-            raise Rejected(Reason.SIGNATURE, "it is signed with a secret that is not known")
-    return _Header(sent, number), view[start:]
-
-
-def _decompressed(data: memoryview, max_body: int) -> bytes:
-    """Return the body of a frame.
+def _check_range(name: str, column: Sequence[float], lowest: float) -> None:
+    """Refuse what no reader takes.
 
     Raises:
-        Rejected: it does not say how large it is, or is too large.
-        zstandard.ZstdError: it is damaged.
+        ValueError: it is there.
     """
-    size = zstandard.frame_content_size(data)
-    if size < 0:
-        raise Rejected(Reason.MALFORMED, "its body does not say how large it is")
-    if size > max_body:
-        raise Rejected(Reason.TOO_LARGE, f"its body claims to have {size} bytes")
-    decompressor = getattr(_local, "decompressor", None)
-    if decompressor is None:
-        decompressor = _local.decompressor = zstandard.ZstdDecompressor()
-    body: bytes = decompressor.decompress(data)
-    return body
+    # Comparisons do not tell what is no number; the sum is none then.
+    if column and not (min(column) >= lowest and max(column) <= LATEST and sum(column) >= 0):
+        raise ValueError(f"{name} below {lowest} or beyond the year 9999, or no number")
 
 
-def _envelope(header: _Header, body: Body) -> Envelope:
-    columns: tuple[list[Any], ...] = (
+def _body(data: bytes) -> Body[Any]:
+    """Return the array of a frame.
+
+    Raises:
+        RecursionError, ValueError: it is none.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.ValidationError:
+        # It may be that only metadata are nested deeper than the faster decoder has types for.
+        body = _ANY_DEPTH.decode(data)
+        for resource in body.resources:
+            _check_plain(resource.metadata)
+        return body
+
+
+def _check_plain(value: Any) -> None:
+    """Refuse metadata that JSON could not hold.
+
+    Raises:
+        ValueError: bytes, a date or another extension, or a key that is no text.
+    """
+    if value.__class__ is dict:
+        if not set(map(type, value)) <= {str}:
+            raise ValueError("metadata with a key that is no text")
+        value = value.values()
+    elif value.__class__ is not list:
+        if value.__class__ not in _PLAIN:
+            raise ValueError(f"metadata of type {type(value).__name__}")
+        return
+    for each in value:
+        _check_plain(each)
+
+
+def _envelope(header: Header, body: Body[Any]) -> Envelope:
+    columns: tuple[Sequence[Any], ...] = (
         body.meter, body.resource, body.time, body.volume, body.started, body.elapsed, body.change,
     )  # fmt: skip
     if len({len(column) for column in columns}) != 1:
         raise ValueError("its columns differ in length")
-    _check_times([header.sent])
-    _check_times(body.time)
-    _check_times([each for each in set(body.started) if each is not None])
-    previous = history(Changes(body.elapsed, body.change, body.relative), body.volume)
+    if not 0.0 <= header.sent <= LATEST:
+        raise ValueError("it was sent at no date")
     source = body.source
-    try:
-        samples = list(
-            map(
-                Sample,
-                map(body.meters.__getitem__, body.meter),
-                map(body.resources.__getitem__, body.resource),
-                body.time,
-                body.volume,
-                previous,
-                body.started,
-                [source] * len(body.time),
-            )
+    meters = [Meter(each.name, each.unit, each.type) for each in body.meters]
+    resources = [
+        Resource(each.id, each.project_id, each.user_id, each.type, each.metadata)
+        for each in body.resources
+    ]
+    samples = list(
+        map(
+            Sample,
+            map(meters.__getitem__, body.meter),
+            map(resources.__getitem__, body.resource),
+            body.time,
+            body.volume,
+            history(body.elapsed, body.change, body.volume),
+            body.started,
+            itertools.repeat(source),
         )
-    except IndexError as error:
-        raise ValueError("it names a meter or a resource that it does not have") from error
+    )
     return Envelope(header.id, body.host, header.sent, body.queues, source, samples)
-
-
-def _check_times(times: Iterable[float]) -> None:
-    found = list(times)
-    # A sum is not finite if a part is not; the comparisons would not tell.
-    if found and not (
-        math.isfinite(math.fsum(found)) and min(found) >= EARLIEST and max(found) <= LATEST
-    ):
-        raise ValueError("a time in it is no date")

@@ -8,6 +8,7 @@ asked.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import threading
 import time
@@ -25,6 +26,9 @@ EVERY: Final = 2.0
 
 WITHIN: Final = 2.0
 """Seconds that a broker may take to answer."""
+
+_NOT_FOUND: Final = 404
+"""AMQP's reply code where there is no such queue."""
 
 Looked = Callable[[float, Mapping[str, int | None]], None]
 """Takes the moment at which a look began (UTC seconds), and what waited by queue; None: unknown."""
@@ -85,9 +89,11 @@ class Backlog:
         found: dict[str, int | None] = dict.fromkeys(names, 0)
         for broker in self._brokers:
             depths = broker.depths(names)
-            for name in names:
-                before, here = found[name], depths and depths.get(name, 0)
-                found[name] = None if before is None or here is None else before + here
+            for name, before in found.items():
+                if depths is None or before is None:
+                    found[name] = None
+                else:
+                    found[name] = before + depths.get(name, 0)
         return found
 
     def _run(self) -> None:
@@ -112,11 +118,11 @@ class _Broker:
 
     def __init__(self, url: str, config_files: Sequence[str]) -> None:
         self._place = masked(url)
-        # oslo.messaging's transport knows the hosts, and the options from the files and the URL.
-        driver = connect(url, config_files)._driver
+        driver = connect(url, config_files)._driver  # noqa: SLF001 - see below
         self._options = driver.conf.oslo_messaging_rabbit
-        self._virtual_host = unquote(driver._url.virtual_host or "") or "/"
-        self._hosts = list(driver._url.hosts)
+        parsed = driver._url  # noqa: SLF001 - nothing else gives the options of the URL, too
+        self._virtual_host = unquote(parsed.virtual_host or "") or "/"
+        self._hosts = list(parsed.hosts)
         self._connection: Any = None
         self._told = False
 
@@ -147,18 +153,18 @@ class _Broker:
                 connection.collect(WITHIN)
 
     def _depth(self, name: str) -> int:
-        import amqp.exceptions  # noqa: PLC0415 - only who looks needs it
-
         try:
             answer = self._connection.default_channel.queue_declare(name, passive=True)
-        except amqp.exceptions.NotFound:
-            return 0
+        except self._connection.channel_errors as error:
+            if getattr(error, "reply_code", None) == _NOT_FOUND:
+                return 0
+            raise
         return int(answer.message_count)
 
     def _connected(self) -> Any:
         """Connect to the first host that answers."""
-        import kombu  # noqa: PLC0415 - only who looks needs it
-
+        # Only who looks needs it; and it has types in parts only.
+        kombu: Any = importlib.import_module("kombu")
         failure: Exception = OSError("the URL names no host")
         for host in self._hosts:
             made = kombu.Connection(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time that windows are closed by: it never runs ahead of what waits at the brokers.
 
-After a stop, or while a worker is slower than what comes, samples wait that were sent long ago. Were
-windows closed by the wall clock, these would come too late for theirs. So time goes to the moment of
-a look at the queues once all that waited at that look was taken: what was sent before it is in. As
-long as nothing of that kind is known, as while a broker is away, time stands still.
+After a stop, or while a worker is slower than what comes, samples wait that were sent long ago.
+Were windows closed by the wall clock, these would come too late for theirs. So time goes to the
+moment of a look at the queues once all that waited at that look was taken: what was sent before it
+is in. As long as nothing of that kind is known, as while a broker is away, time stands still.
 """
 
 from __future__ import annotations

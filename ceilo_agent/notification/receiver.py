@@ -122,12 +122,18 @@ class Receiver:
             )
 
     def _take(self, part: Part) -> bool:
+        """Accept a part, or set aside what of it brings a failure about."""
         letters = list(part.letters)
         try:
             self._accept(*part.batches)
         except Exception as error:
+            if len(part.messages) > 1:
+                singles = [one for each in part.messages for one in self.intake.parts([each])]
+                return all(map(self._take, singles))
             LOG.exception("what came could not be transformed")
-            letters += self._one_by_one(part.messages, error)
+            words = f"the pipeline fails with it: {type(error).__name__}: {error}"
+            letters = [Letter(part.messages[0], Reason.MALFORMED, words)]
+            part = part._replace(batches=(), ids=())
         if letters and not self._keep(letters):
             return False
         if not self._wait_stored():
@@ -140,19 +146,6 @@ class Receiver:
         self.counters.repeated += part.repeated
         self.counters.letters.update(letter.reason.value for letter in letters)
         return True
-
-    def _one_by_one(self, messages: Sequence[Message], error: Exception) -> list[Letter]:
-        """Accept each message alone; return those that bring the failure about."""
-        found = []
-        for message in messages:
-            for part in self.intake.parts([message]):
-                try:
-                    self._accept(*part.batches)
-                except Exception as again:
-                    error = again
-                    words = f"the pipeline fails with it: {type(error).__name__}: {error}"
-                    found.append(Letter(message, Reason.MALFORMED, words))
-        return found
 
     def _keep(self, letters: Sequence[Letter]) -> bool:
         """Set letters aside; say whether they are on disk."""

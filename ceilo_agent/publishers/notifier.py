@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import SplitResult, urlunsplit
 
 import msgspec
 
-from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.errors import ConfigError, Fault, Permanent, Retryable
 from ceilo_agent.messaging import ceilometer, topics, wire
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.sender import Sender
@@ -20,7 +19,14 @@ from ceilo_agent.messaging.transport import RABBIT, connect, read_url
 from ceilo_agent.plugins import Context, Promise, Publisher
 from ceilo_agent.sample import Sample
 
+NATIVE_BATCH: Final = 5000
+CEILOMETER_BATCH: Final = 1000
+"""Samples that are pushed at most, where the options do not say: JSON takes more memory."""
+
 _PASSED: Final = "Taken from Ceilometer's files; samples wait on disk until the broker has them."
+
+
+_TRANSPORT_URL: Final = "DEFAULT.transport_url"
 
 
 class NotifierOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -51,16 +57,35 @@ class NotifierOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str, msgspec.Meta(description="oslo.messaging's driver for a URL with a host.")
     ] = RABBIT
     batch_size: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=20000)],
-        msgspec.Meta(description="Samples of one batch at most."),
-    ] = 5000
+        Annotated[int, msgspec.Meta(ge=1, le=20000)] | None,
+        msgspec.Meta(
+            description="Samples that are sent together at most; what waits is kept until the "
+            f"broker has all of them. Without it {NATIVE_BATCH}, or {CEILOMETER_BATCH} of "
+            "Ceilometer's messages."
+        ),
+    ] = None
     policy: Annotated[str | None, msgspec.Meta(description=_PASSED)] = None
     max_queue_length: Annotated[int | None, msgspec.Meta(description=_PASSED)] = None
     max_retry: Annotated[int | None, msgspec.Meta(description=_PASSED)] = None
+    retry: Annotated[int | None, msgspec.Meta(description=_PASSED)] = None
     per_meter_topic: Annotated[
         bool,
         msgspec.Meta(description="Taken from Ceilometer's files, false only: a topic for all."),
     ] = False
+
+
+class _Begun(msgspec.Struct):
+    """A push that is not done.
+
+    Attributes:
+        samples: it was given.
+        notes: event types and payloads that are to be sent.
+        sent: how many of them the broker has.
+    """
+
+    samples: Sequence[Sample]
+    notes: list[tuple[str, Any]]
+    sent: int = 0
 
 
 class Notifier(Publisher):
@@ -74,8 +99,11 @@ class Notifier(Publisher):
     def __init__(self, url: SplitResult, options: Any, context: Context) -> None:
         super().__init__(url, options, context)
         self._sender: Sender | None = None
+        self._broker = ""
         self._keys = Keys()
         native = options.wire_format == "native"
+        self.batch_size = NATIVE_BATCH if native else CEILOMETER_BATCH  # type: ignore[misc]
+        self._begun: _Begun | None = None
         self._queues = int(context.options.get("notification.queues") or 1)
         self._limit = int(context.options.get("publisher.max_message_bytes") or 1 << 20)
         own = topics.topic(topics.queue_of(context.host, self._queues))
@@ -86,16 +114,16 @@ class Notifier(Publisher):
 
     @classmethod
     def check_options(cls, url: SplitResult, options: Any, context: Context) -> None:
-        """Look whether there is a broker, and whether the secrets can be read.
+        """Look whether there is a broker, as far as no file has its URL.
 
         Raises:
-            ConfigError: there is none, or they cannot.
+            ConfigError: there is none, or what is no URL of one.
         """
         if options.per_meter_topic:
             what = "per_meter_topic is not supported: all samples of a host have one topic"
             raise ConfigError([Fault("notifier://", 0, 0, what)])
-        connect(_broker(url, options, context), context.config_files)
-        Keys.from_options(context.options)
+        if url.netloc or not str(context.options.get(_TRANSPORT_URL)).startswith("file:"):
+            connect(_broker(url, options, context), context.config_files)
 
     def open(self) -> None:
         """Read the secrets; the broker is connected with the first batch.
@@ -105,25 +133,39 @@ class Notifier(Publisher):
         """
         self.check_options(self.url, self.options, self.context)
         self._keys = Keys.from_options(self.context.options)
-        self._sender = Sender(
-            _broker(self.url, self.options, self.context),
-            self.context.config_files,
-            self._exchange,
-            f"ceilo_agent.{self.context.host}",
-        )
+        self._connect(_broker(self.url, self.options, self.context))
+
+    def _connect(self, broker: str) -> None:
+        name = f"ceilo_agent.{self.context.host}"
+        self._broker = broker
+        self._sender = Sender(broker, self.context.config_files, self._exchange, name)
 
     def push(self, samples: Sequence[Sample]) -> None:
-        """Send the samples, those of each source together.
+        """Send the samples, those of each source and cycle together.
+
+        A push that failed comes again, perhaps with more samples behind: what the broker has
+        already is not sent again, and the rest in the same batches.
 
         Raises:
-            Retryable: the broker is away, or has not confirmed. What it has by then is sent once
-                more, as batches of the same ids.
-            ValueError: a sample is too large for a message.
+            Retryable: the broker is away, or has not confirmed.
+            Permanent: a sample is too large for a message; nothing was sent.
         """
         assert self._sender is not None
-        native = self.options.wire_format == "native"
-        for event_type, payload in self._native(samples) if native else self._ceilometers(samples):
-            self._sender.send(self._topic, event_type, payload)
+        begun = self._begun
+        known = len(begun.samples) if begun is not None else 0
+        if begun is not None and list(samples[:known]) == list(begun.samples):
+            notes = [*begun.notes[begun.sent :], *self._notes(samples[known:])]
+        else:
+            notes = self._notes(samples)
+        self._begun = begun = _Begun(samples, notes)
+        try:
+            for event_type, payload in notes:
+                self._sender.send(self._topic, event_type, payload)
+                begun.sent += 1
+        except Retryable:
+            self._read_again()
+            raise
+        self._begun = None
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -131,27 +173,64 @@ class Notifier(Publisher):
             self._sender.close()
             self._sender = None
 
-    def _native(self, samples: Sequence[Sample]) -> list[tuple[str, Any]]:
-        """Return all notifications, so that one that cannot be made is told before any is sent."""
-        return [
-            (topics.EVENT_TYPE, base64.b64encode(frame).decode("ascii"))
-            for source, part in groupby(samples, lambda sample: sample.source)
+    def _read_again(self) -> None:
+        """Go by the URL as it is now, where a file has it: passwords change."""
+        try:
+            broker = _broker(self.url, self.options, self.context)
+            if broker != self._broker:
+                self.close()
+                self._connect(broker)
+        except ConfigError:
+            pass  # the one before goes on
+
+    def _notes(self, samples: Sequence[Sample]) -> list[tuple[str, Any]]:
+        """Return all notifications, so that one that cannot be made is told before any is sent.
+
+        Raises:
+            Permanent: a sample is too large for one.
+        """
+        try:
+            if self.options.wire_format == "native":
+                return [(topics.EVENT_TYPE, batch) for batch in self._batches(samples)]
+            return [
+                (topics.CEILOMETER_EVENT_TYPE, payload)
+                for payload in ceilometer.encode(samples, keys=self._keys, max_bytes=self._limit)
+            ]
+        except ValueError as error:
+            raise Permanent(str(error)) from error
+
+    def _batches(self, samples: Sequence[Sample]) -> Iterator[str]:
+        for part in cycles(samples):
             for frame in wire.encode(
-                list(part),
+                part,
                 host=self.context.host,
-                source=source,
+                source=part[0].source,
                 sent=time.time(),
                 queues=self._queues,
                 keys=self._keys,
                 max_bytes=self._limit,
-            )
-        ]
+            ):
+                yield base64.b64encode(frame).decode("ascii")
 
-    def _ceilometers(self, samples: Sequence[Sample]) -> list[tuple[str, Any]]:
-        return [
-            (topics.CEILOMETER_EVENT_TYPE, payload)
-            for payload in ceilometer.encode(samples, keys=self._keys, max_bytes=self._limit)
-        ]
+
+def cycles(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """Yield the samples in parts that end where the source changes or a series comes again.
+
+    So what is sent after a restart is cut as it was before, whatever waits behind it, and readers
+    know a batch that they have.
+    """
+    part: list[Sample] = []
+    seen: set[tuple[str, str]] = set()
+    for sample in samples:
+        series = (sample.meter.name, sample.resource.id)
+        if series in seen or (part and sample.source != part[0].source):
+            yield part
+            part = []
+            seen.clear()
+        seen.add(series)
+        part.append(sample)
+    if part:
+        yield part
 
 
 def _broker(url: SplitResult, options: Any, context: Context) -> str:
@@ -162,4 +241,4 @@ def _broker(url: SplitResult, options: Any, context: Context) -> str:
     """
     if url.netloc:
         return str(urlunsplit((options.driver, url.netloc, url.path, "", "")))
-    return read_url(context.options.get("DEFAULT.transport_url") or "")
+    return read_url(context.options.get(_TRANSPORT_URL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -29,6 +30,10 @@ class Node:
         directory: of its own.
         settings: variables of local.conf, or what DevStack itself has before any plugin.
         venv: a virtual environment that the agent is installed in; without one nothing is.
+
+    Attributes:
+        plugin: what was cloned.
+        conf, state: the agents' directories.
     """
 
     def __init__(
@@ -39,11 +44,11 @@ class Node:
         self.conf = directory / "etc" / "ceilo_agent"
         self.state = directory / "data" / "ceilo_agent"
         self._record = directory / "record"
-        self._run = directory / "run"
+        self._services = directory / "services"
         self._localrc = directory / "localrc"
-        self._venv = venv or directory / "venv"
-        (self._venv / "bin").mkdir(parents=True, exist_ok=True)
-        for made in (self._run, directory / "home", self.plugin.parent):
+        self.venv = venv or directory / "venv"
+        (self.venv / "bin").mkdir(parents=True, exist_ok=True)
+        for made in (self._services, directory / "home", self.plugin.parent):
             made.mkdir(parents=True)
         clone(self.plugin)
         known = {
@@ -84,12 +89,20 @@ class Node:
         ended = self.run(mode, phase)
         assert ended.returncode == 0, ended.stderr
         # What stack.sh has set stays so.
-        assert "after: set -o errexit, set -o xtrace" in ended.stdout, ended.stdout
+        (options,) = re.findall(r"^after: (\w+)$", ended.stdout, re.MULTILINE)
+        assert {*"ex"} <= {*options}, options
         return self.calls()[before:]
 
     def upgrade(self, script: str) -> list[list[str]]:
         """Run one of the scripts that Grenade runs; return the calls."""
-        for path in ("functions", "grenaderc", "stackrc", "lib/rpc_backend", "lib/tls", "lib/apache"):
+        for path in (
+            "functions",
+            "grenaderc",
+            "stackrc",
+            "lib/rpc_backend",
+            "lib/tls",
+            "lib/apache",
+        ):
             file = self.directory / "grenade" / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"source {STAND_INS}/functions.sh\nsource {self._localrc}\n")
@@ -114,12 +127,17 @@ class Node:
     def log(self, service: str) -> str:
         """Return what a service wrote."""
         with contextlib.suppress(FileNotFoundError):
-            return (self._run / f"{service}.log").read_text()
+            return (self._services / f"{service}.log").read_text()
         return ""
+
+    def logs(self) -> str:
+        """Return the last of what each service wrote."""
+        found = sorted(path.stem for path in self._services.glob("*.log"))
+        return "\n".join(f"{name}: {self.log(name)[-2000:]}" for name in found)
 
     def pids(self) -> dict[str, int]:
         """Return the services that were started and not stopped."""
-        return {path.stem: int(path.read_text()) for path in self._run.glob("*.pid")}
+        return {path.stem: int(path.read_text()) for path in self._services.glob("*.pid")}
 
     def alive(self) -> set[str]:
         """Return the services whose process is there."""
@@ -139,9 +157,9 @@ class Node:
             "PATH": os.environ["PATH"],
             "PYTHON": sys.executable,
             "RECORD": str(self._record),
-            "RUN_DIR": str(self._run),
+            "SERVICES": str(self._services),
             "TESTS": str(STAND_INS),
-            "VENV": str(self._venv),
+            "VENV": str(self.venv),
             "GRENADE_DIR": grenade,
             "BASE_DEVSTACK_DIR": grenade,
             "TARGET_DEVSTACK_DIR": grenade,

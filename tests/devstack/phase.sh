@@ -18,9 +18,9 @@ source "$plugin/settings"
 set -o xtrace
 # shellcheck source=../../devstack/plugin.sh
 source "$plugin/plugin.sh" "$@"
-after=$(set +o | grep -E 'xtrace|errexit')
+after=$-
 set +o xtrace
 
-echo "after: ${after//$'\n'/, }"
+echo "after: $after"
 echo "enabled: $ENABLED_SERVICES"
 echo "tempest: $TEMPEST_SERVICES"

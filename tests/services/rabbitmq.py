@@ -179,6 +179,10 @@ def running(directory: Path) -> Iterator[RabbitMQ]:
     if not SERVER.exists():
         raise ServiceUnavailable("RabbitMQ is not installed")
     directory.mkdir(parents=True, exist_ok=True)
+    # Its user must reach the directory, which pytest keeps for ours.
+    for parent in directory.parents:
+        if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o077 == 0:
+            parent.chmod(0o711)
     broker = RabbitMQ(directory)
     try:
         broker.start()

@@ -13,6 +13,7 @@ from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.cli.config.needs import unmet, unshared
 from ceilo_agent.cli.config.roles import chosen, role_option
+from ceilo_agent.definition.bus import over_bus
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import ConfigError, Fault
@@ -58,13 +59,17 @@ def _with_needs(report: Report, role: Role, asked: Role, config_files: tuple[str
     Raises:
         ConfigError: the options have faults.
     """
-    if report.file is None or report.faults or role is Role.POLLING or not report.file.sinks:
+    if report.file is None or report.faults:
         return report
-    conf = options.parse(config_files)
-    found = [unmet(report.file, conf)]
+    file, conf = report.file, options.parse(config_files)
+    if asked is Role.POLLING and conf.polling.output == "bus":
+        file = over_bus(file, conf.polling.wire_format)
+    elif role is Role.POLLING or not file.sinks:
+        return report
+    found = [unmet(file, conf)]
     # The file of the sinks of one that polls, too, is read as that of one that does not.
     if role is asked is Role.NOTIFICATION:
-        found.append(unshared(report.file, conf))
+        found.append(unshared(file, conf))
     faults, warnings = (sorted(fault for each in found for fault in each[n]) for n in (0, 1))
     return report._replace(faults=faults, warnings=sorted([*report.warnings, *warnings]))
 

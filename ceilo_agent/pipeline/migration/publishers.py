@@ -208,6 +208,34 @@ def _gnocchi(draft: Draft, at: Path, url: SplitResult, text: str) -> Move:
     return Move(options.written(url) if changed else text)
 
 
+def _notifier(draft: Draft, at: Path, url: SplitResult, text: str) -> Move:
+    options = _Options(url)
+    if "wire_format" in options.values:
+        return Move(text)
+    several = [value for name, value in options.pairs if name == "topic"]
+    if len(several) > 1:
+        what = f"notifier: only the topic '{several[-1]}' is sent to"
+        draft.tell_once(Weight.MEANING, at, what, "write a publisher for each topic")
+    if options.values.pop("per_meter_topic", "0") not in ("0", ""):
+        what = "notifier: only its topic is sent to; Ceilometer sent to one for each meter besides"
+        draft.tell_once(Weight.MEANING, at, what)
+    waits = "samples wait on disk until the broker has them"
+    options.remove(("policy", "max_queue_length", "max_retry"), waits)
+    foreign = options.values.keys() - _known("notifier")
+    options.remove(
+        foreign, "options of the driver belong into its section, [oslo_messaging_rabbit]"
+    )
+    options.values = {"wire_format": "ceilometer", "topic": "metering"} | options.values
+    options.tell(draft, at)
+    draft.tell_once(
+        Weight.MEANING,
+        at,
+        'notifier: messages are as Ceilometer\'s polling agents send them, {"samples": [...]} of '
+        "event type telemetry.polling; its publisher sent the list alone, of event type metering",
+    )
+    return Move(options.written(url))
+
+
 def _port(url: SplitResult) -> int | None:
     try:
         return url.port
@@ -231,6 +259,7 @@ _CEILOMETERS: Final[Mapping[str, frozenset[str]]] = {
             *("filter_project", "filter_domain", "enable_filter_project"),
         )
     ),
+    "notifier": frozenset(("driver", "topic")),
 }
 
 _Change = Callable[[Draft, Path, SplitResult, str], Move]
@@ -240,6 +269,7 @@ _SCHEMES: Final[Mapping[str, tuple[str, _Change]]] = {
     "http": ("http", _http),
     "https": ("https", _http),
     "opentelemetryhttp": ("otlp", _otlp),
+    "notifier": ("notifier", _notifier),
     "prometheus": ("prometheus", _prometheus),
 }
 """By Ceilometer's name: ours, and what its URL becomes."""

@@ -141,9 +141,38 @@ def test_no_remark_holds_a_secret(tmp_path: Path) -> None:
     assert "hunter2" not in "\n".join(str(each.fault) for each in found.remarks)
 
 
-@pytest.mark.parametrize("url", ["udp://10.0.0.2:4952", "tcp://h:1", "notifier://", "zaqar://"])
+@pytest.mark.parametrize("url", ["udp://10.0.0.2:4952", "tcp://h:1", "zaqar://"])
 def test_what_is_not_here_stays_and_is_told(tmp_path: Path, url: str) -> None:
     found = migrated(tmp_path, url)
     assert publishers(found) == [url]
     assert found.faults
     assert f"no publisher '{url.partition(':')[0]}'" in said(found, Weight.DECIDE)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("notifier://", "notifier://?wire_format=ceilometer&topic=metering"),
+        (
+            "notifier://u:hunter2@h:5672/v?topic=billing&policy=queue&max_queue_length=9",
+            "notifier://u:hunter2@h:5672/v?wire_format=ceilometer&topic=billing",
+        ),
+        (
+            "notifier://h?driver=kafka&ssl=1&max_retry=3",
+            "notifier://h?wire_format=ceilometer&topic=metering&driver=kafka",
+        ),
+        ("notifier://?wire_format=native", "notifier://?wire_format=native"),
+    ],
+)
+def test_the_notifier_sends_ceilometers_messages(tmp_path: Path, theirs: str, ours: str) -> None:
+    found = migrated(tmp_path, theirs)
+    assert publishers(found) == [ours]
+    assert publishers(migrated(tmp_path, ours)) == [ours]
+    assert "hunter2" not in "\n".join(str(each.fault) for each in found.remarks)
+
+
+def test_topics_that_are_not_sent_to_any_more_are_told(tmp_path: Path) -> None:
+    found = migrated(tmp_path, "notifier://h?topic=a&topic=b&per_meter_topic=1")
+    assert publishers(found) == ["notifier://h?wire_format=ceilometer&topic=b"]
+    assert "only the topic 'b' is sent to" in said(found, Weight.MEANING)
+    assert "one for each meter" in said(found, Weight.MEANING)

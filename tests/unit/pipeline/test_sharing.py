@@ -43,13 +43,17 @@ def faults(file: PipelineFile, sharing: Sharing) -> list[str]:
     [
         (
             "prometheus://:9102",
-            "5:18: the publisher 'prometheus': a page is served by one process: [notification] "
-            "workers is 3 (workers = 1, or remote-write://)",
+            (
+                "5:18: the publisher 'prometheus': a page is served by one process: "
+                "[notification] workers is 3 (workers = 1, or remote-write://)"
+            ),
         ),
         (
             "local://",
-            "5:18: the publisher 'local': a store has one writer: [notification] workers is 3 "
-            "(workers = 1, or a store of the cloud, such as gnocchi://)",
+            (
+                "5:18: the publisher 'local': a store has one writer: [notification] workers is 3 "
+                "(workers = 1, or a store of the cloud, such as gnocchi://)"
+            ),
         ),
     ],
 )

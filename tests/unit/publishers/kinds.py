@@ -170,6 +170,11 @@ OURS: Final[dict[str, Kind]] = {
     ),
     "http": _http("http"),
     "local": Kind(url=lambda place: f"local://{place.directory}/store.db", received=_stored),
+    "notifier": Kind(
+        url=lambda place: f"notifier://memory?driver=kombu%2Bmemory&topic={place.directory}",
+        received=lambda place: documents(receivers.notified(str(place.directory))),
+        disk=False,
+    ),
     "otlp": Kind(
         url=lambda place: f"otlp://{place.authority}?ssl={str(place.secure).lower()}",
         received=_each(receivers.otlp_samples),

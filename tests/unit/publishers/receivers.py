@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other side of publishers over HTTP: what a request carries, read by the protocol alone."""
+"""The other side of publishers over the network: what a request or a message carries."""
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from ceilo_agent.messaging import wire
+from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.sample import Sample, SampleType, isotime
 from tests.services import faulty
 from tests.unit.publishers.gnocchi import edge
@@ -170,3 +174,18 @@ def _type(metric: Any) -> str:
 def _annotation(unit: str) -> str:
     word = "".join(letter for letter in unit if "!" <= letter <= "~" and letter not in "{}/")
     return f"{{{word}}}" if word else "1"
+
+
+# -- notifier ------------------------------------------------------------------------------------
+
+
+def notified(topic: str) -> list[Sample]:
+    """Return the samples that wait at a topic of kombu's broker in this process's memory."""
+    from kombu.transport.memory import Channel  # noqa: PLC0415 - only who has a bus has it
+
+    found: list[Sample] = []
+    for message in list(Channel.queues[f"{topic}.sample"].queue):
+        envelope = json.loads(base64.b64decode(message["body"]))
+        payload = json.loads(envelope["oslo.message"])["payload"]
+        found += wire.decode(base64.b64decode(payload), Keys()).samples
+    return found

@@ -21,8 +21,8 @@ from ceilo_agent.inspection.libvirt.allocation import Allocation
 from ceilo_agent.inspection.libvirt.parts import PARTS
 from ceilo_agent.inspection.libvirt.resources import GuestResources
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
-from ceilo_agent.pipeline.checking import taken
 from ceilo_agent.notification.own_meters import Figures, OwnMeters
+from ceilo_agent.pipeline.checking import taken
 from ceilo_agent.plugins import Context, Target
 from ceilo_agent.publishers.gnocchi.definitions import Definitions
 from ceilo_agent.publishers.gnocchi.fitting import fit, lacking
