@@ -5,6 +5,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+DEVSTACK := $(wildcard devstack/*.sh devstack/upgrade/*.sh tests/devstack/*.sh) devstack/settings \
+    devstack/upgrade/settings devstack/lib/gnocchi tests/devstack/uwsgi
 
 .PHONY: venv demo test test-long lint bench docs clean
 
@@ -36,11 +38,14 @@ test-long: .venv/tests-installed
 	$(PYTEST)
 
 lint: .venv/tests-installed
+	@tools/packages.sh lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python doc/generate.py --check
 	$(BIN)/reno lint
+	shellcheck -x -P SCRIPTDIR .ci/run tools/*.sh $(DEVSTACK)
+	$(BIN)/bashate --max-line-length 100 $(DEVSTACK)
 
 bench: .venv/tests-installed
 	@tools/packages.sh guests services
@@ -48,6 +53,7 @@ bench: .venv/tests-installed
 	$(BIN)/python -m bench.sample_build
 	$(BIN)/python -m bench.store
 	$(BIN)/python -m bench.spool
+	$(BIN)/python -m bench.wire
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.gnocchi
 	$(BIN)/python -m bench.transform --ceilometer

@@ -4,7 +4,7 @@
 The samples of one cycle of a host: 100 guests with 68 samples each, metadata like those that Nova
 gives, random counters that moved since the cycle before, signed. Prints samples per second of one
 core, out and in, and the bytes of a sample on the wire: base64 and oslo.messaging's envelope are
-part of that. Beside it the same samples as Ceilometer's own messages.
+part of that. Beside it the same samples as Ceilometer's own messages, written and read by our code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import random
-import statistics
 import sys
 import time
 import uuid
@@ -104,7 +103,7 @@ def on_the_wire(event_type: str, payload: Any) -> int:
 
 
 def per_second(work: Callable[[], object], samples: int, rounds: int) -> float:
-    """Return samples in a second of CPU time, the median of the rounds."""
+    """Return samples in a second of CPU time, of the fastest round: others only slow it down."""
     work()
     spent = []
     for _ in range(rounds):
@@ -112,7 +111,7 @@ def per_second(work: Callable[[], object], samples: int, rounds: int) -> float:
         began = time.process_time()
         work()
         spent.append(time.process_time() - began)
-    return samples / statistics.median(spent)
+    return samples / min(spent)
 
 
 def main() -> None:

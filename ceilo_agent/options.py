@@ -238,6 +238,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
         cfg.StrOpt(
             "telemetry_secret",
             secret=True,
+            mutable=True,
             help="Signs what is sent over the bus; with it the notification agent sets aside what "
             "is not signed, or wrongly. Ceilometer's name, and good for its messages as well. "
             "file:/path of a file whose first line it is. Without it nothing is signed.",
@@ -245,6 +246,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
         cfg.StrOpt(
             "previous_telemetry_secret",
             secret=True,
+            mutable=True,
             help="A second secret that is accepted, while agents change from one to the other.",
         ),
         cfg.IntOpt(

@@ -17,7 +17,7 @@ from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.listener import Listener
 from ceilo_agent.messaging.message import Message
 from ceilo_agent.messaging.sender import PRIORITY
-from ceilo_agent.messaging.transport import read_url
+from ceilo_agent.messaging.transport import connect, read_url
 from ceilo_agent.notification.backlog import Backlog
 from ceilo_agent.notification.claims import Claims, FileClaims
 from ceilo_agent.notification.clock import Clock
@@ -81,6 +81,8 @@ class Consumer(Agent):
             self.pipeline.accept,
             lambda: self.pipeline.stored,
         )
+        for url in self._urls:
+            connect(url, self._files)  # a mistake in one is told now
         self._listeners: list[Listener] = []
         claims: Claims = FileClaims(directory)
         self.ownership = Ownership(self._share, claims, self._consume)

@@ -55,6 +55,8 @@ class Master:
         if wanted > self._workers:
             self._workers = wanted
             self._manager.reconfigure(self._service, wanted)
+            # It looks how many there are when one ends, and now.
+            os.kill(os.getpid(), signal.SIGCHLD)
 
     def _died(self, _service: object, number: int, code: int) -> None:
         if code == REFUSED:

@@ -22,7 +22,11 @@ def command(
     pipeline: str | None,
     interval: int | None,
 ) -> int:
-    """Poll through pipeline.yaml until told to stop."""
+    """Poll through pipeline.yaml until told to stop.
+
+    With `[polling] output = bus` what is polled goes to the message broker of transport_url, for
+    notification agents to transform and publish.
+    """
     conf = options.parse(
         config_files,
         {

@@ -208,9 +208,15 @@ def _publishers(conf: Any, name: str | None, url: str | None) -> list[PublisherD
         if name is not None:
             raise click.UsageError("--publisher and --url exclude each other")
         return [_from_url(url)]
-    from ceilo_agent.definition.in_force import load_both  # noqa: PLC0415
+    from ceilo_agent.definition.in_force import files  # noqa: PLC0415
+    from ceilo_agent.definition.pipeline import load  # noqa: PLC0415
+    from ceilo_agent.definition.roles import Role  # noqa: PLC0415
 
-    file = load_both(conf).pipeline
+    # An agent that polls for others (`[polling] output` = bus) uses none of them, but may share
+    # its options with those that do.
+    bus = conf.polling.output == "bus"
+    ((path, role),) = files(conf, Role.NOTIFICATION if bus else Role.LOCAL)[-1:]
+    file = load(path, role)
     everyone = [*file.publishers.values(), *(p for sink in file.sinks for p in sink.publishers)]
     found = {each.name: each for each in everyone if each.scheme == SCHEME}
     if name is None:

@@ -8,6 +8,7 @@ comes twice, wherever it is interrupted. Only then is it deleted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ceilo_agent.delivery.entries import DamagedRow, compress, decompress, open_
 from ceilo_agent.delivery.holding import Holding, Taken
 from ceilo_agent.delivery.intake import Intake
 from ceilo_agent.delivery.rows import Aside, Row, Rows
-from ceilo_agent.delivery.schema import FILE, TAKEN_OVER
+from ceilo_agent.delivery.schema import FILE, LEDGER, LOCK, TAKEN_OVER
 from ceilo_agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ceilo_agent.delivery.log import Log
 
 LOG = logging.getLogger(__name__)
+
+_OURS: Final = (FILE, LEDGER, LOCK)
+"""How the names of a log's files begin."""
 
 _Work = Callable[[Intake], None]
 
@@ -124,11 +128,21 @@ class _Taking:
             return
         for path in self._place.glob(f"{FILE}.*.damaged*"):
             path.rename(self._log.directory / f"{path.name}-{self._place.name}")
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._delete()
         if not self._place.exists():
             self._log.receive(_forgets(self._place.name))
         told = "%s: %d samples that waited in %s are taken over"
         LOG.info(told, self._log.directory, self._samples, self._place.name)
+
+    def _delete(self) -> None:
+        """Delete the log, and the directory unless there are files of others in it."""
+        if all(path.name.startswith(_OURS) for path in self._place.iterdir()):
+            shutil.rmtree(self._place, ignore_errors=True)
+            return
+        for path in self._place.iterdir():
+            if path.name.startswith(_OURS):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _all(self) -> bool:
         """Take over everything; return whether that was done."""

@@ -60,6 +60,11 @@ class Place(NamedTuple):
         return "/".join(parts[-3 if self.is_taken_over else -2 :])
 
     @property
+    def agent(self) -> str:
+        """The agent that has it."""
+        return self.directory.parts[-3 if self.is_taken_over else -2]
+
+    @property
     def is_taken_over(self) -> bool:
         """Whether another worker is about to take over what waits in it."""
         return self.directory.name.startswith(TAKEN_OVER)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from ceilo_agent.sample import FIRST, UNTRACKED, History, Previous, Sample, Volume
+from ceilo_agent.sample import FIRST, UNTRACKED, History, Previous, Volume
 
 Shared = TypeVar("Shared", bound=Hashable)
 
@@ -17,7 +17,7 @@ Elapsed = float | bool
 
 Change = int | float | tuple[Volume]
 """What a volume gained since the reading before, if it is an integer; else the volume then, in a
-tuple if it was an integer itself. 0 without a reading before."""
+tuple if it was an integer itself. 0.0 without a reading before."""
 
 INTEGERS: Final = range(-(2**63), 2**64)
 """What MessagePack can hold."""
@@ -32,35 +32,31 @@ def table(items: Sequence[Shared]) -> tuple[list[Shared], list[int]]:
     return found, list(map(numbers.__getitem__, items))
 
 
-def changes(samples: Sequence[Sample]) -> tuple[list[Elapsed], list[Change]]:
+def changes(
+    previous: Sequence[Previous | History], volumes: Sequence[Volume]
+) -> tuple[list[Elapsed], list[Change]]:
     """Return the readings before, in two columns.
 
     Gains are small numbers mostly. A float stands as it was: a difference of floats is not exact.
 
     Raises:
-        TypeError: a volume before is no number.
+        TypeError: a volume before is none.
     """
-    previous = [sample.previous for sample in samples]
     elapsed: list[Elapsed] = [
         each.elapsed if isinstance(each, Previous) else each is FIRST for each in previous
     ]
-    before = [each.volume if isinstance(each, Previous) else each for each in previous]
-    odd = set(map(type, before)) - {int, float, History}
-    if odd:
-        raise TypeError(f"before of type {', '.join(sorted(kind.__name__ for kind in odd))}")
+    before = [each.volume if isinstance(each, Previous) else 0.0 for each in previous]
     change: list[Change] = [
-        (sample.volume - each if sample.volume.__class__ is int else (each,))
-        if each.__class__ is int
-        else (each if each.__class__ is float else 0)
-        for each, sample in zip(before, samples, strict=True)
-    ]  # type: ignore[misc]
+        each if each.__class__ is float else volume - each if volume.__class__ is int else (each,)
+        for each, volume in zip(before, volumes, strict=True)
+    ]
     try:
         _ENCODER.encode(change)
     except OverflowError:
         change = [
             each if each.__class__ is not int or each in INTEGERS else (was,)
             for each, was in zip(change, before, strict=True)
-        ]  # type: ignore[misc]
+        ]
     return elapsed, change
 
 
@@ -82,7 +78,7 @@ def history(
         _ENCODER.encode(before)
     except OverflowError as error:
         raise ValueError("a volume before has more than 64 bits") from error
-    found: list[Previous | History] = list(map(Previous, elapsed, before))  # type: ignore[arg-type]
+    found: list[Previous | History] = list(map(Previous, elapsed, before))
     for number, each in enumerate(elapsed):
         if each.__class__ is bool:
             found[number] = FIRST if each else UNTRACKED

@@ -13,7 +13,7 @@ from typing import Final
 from ceilo_agent.messaging import outages
 from ceilo_agent.messaging.consumption import Consumption
 from ceilo_agent.messaging.message import Message
-from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.messaging.reasons import hosts, masked, words
 from ceilo_agent.messaging.transport import connect, durable
 
 LOG = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Listener:
                 tries += 1
                 continue
             tries = 0
-            outages.ended(self.place)
+            outages.ended(self.place, *hosts(self.place))
             self._consuming.set()
             if not self._stopping.is_set():
                 over.wait()

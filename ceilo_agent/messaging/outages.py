@@ -54,12 +54,12 @@ class _Outages(logging.Filter):
             self._away.add(place)
         LOG.warning("%s: %s; it is tried again until the broker is there", place, what)
 
-    def ended(self, place: str) -> None:
+    def ended(self, *places: str) -> None:
         with self._lock:
-            if place not in self._away:
-                return
-            self._away.remove(place)
-        LOG.info("%s: the broker is there again", place)
+            back = self._away.intersection(places)
+            self._away -= back
+        for place in sorted(back):
+            LOG.info("%s: the broker is there again", place)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a library's record is logged: for debugging only."""

@@ -25,6 +25,7 @@ _MEANINGS: Final = {
     "[oslo_messaging_rabbit] must be the same wherever it is used",
     "timed out": "the broker does not answer",
     "Basic.cancel": "a queue was deleted; it is declared again",
+    "NOT_FOUND - no exchange": "the exchange was deleted; it is declared again",
     "resource_locked": "another connection has the queue for itself",
     "CONNECTION_FORCED": "the broker closed the connection",
     "Connection reset": "the broker closed the connection",
@@ -51,6 +52,12 @@ def masked(url: str) -> str:
     plain = "/" not in before and before.count(",") == len(pairs)
     hosts = [host for host, _, _ in pairs] if plain else []
     return scheme + ",".join(f"***@{host}" for host in [*hosts, last])
+
+
+def hosts(url: str) -> list[str]:
+    """Return the hosts of a URL, each with its port if that stands there."""
+    netloc = masked(url).partition("://")[2].partition("/")[0]
+    return [each.rpartition("@")[2] for each in netloc.split(",") if each]
 
 
 def without_secrets(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from ceilo_agent.errors import Retryable
 from ceilo_agent.messaging.outages import SENDING
 from ceilo_agent.messaging.reasons import masked, words
-from ceilo_agent.messaging.transport import connect, durable
+from ceilo_agent.messaging.transport import RABBIT, connect, durable
 
 PRIORITY: Final = "sample"
 """Of all that we send: it is the end of the queue's name."""
@@ -67,6 +67,7 @@ class Sender:
         self._exchange = exchange
         defaults = {**_DEFAULTS, "amqp_durable_queues": durable(exchange)}
         self._transport = connect(url, config_files, defaults=defaults)
+        self._is_rabbit = url.startswith(f"{RABBIT}://")
         self._job: _Job | None = None
 
     def send(
@@ -132,16 +133,22 @@ class Sender:
             "payload": note.payload,
             "timestamp": str(datetime.now(UTC).replace(tzinfo=None)),
         }
-        self._declare_anew()
         target = oslo_messaging.Target(topic=f"{note.topic}.{PRIORITY}", exchange=self._exchange)
-        send = self._transport._send_notification  # noqa: SLF001 - as its drivers do
-        send(target, {}, message, version=2.0, retry=0)
+        transport = self._transport
+        if self._is_rabbit:
+            # Else the broker would confirm what it throws away, for want of a queue.
+            routed = oslo_messaging.TransportOptions(at_least_once=True)
+            with contextlib.suppress(oslo_messaging.MessageUndeliverable):
+                transport._send(target, {}, message, retry=0, transport_options=routed)  # noqa: SLF001
+                return
+        self._declare_anew()
+        # As oslo.messaging's own notification drivers do.
+        transport._send_notification(target, {}, message, version=2.0, retry=0)  # noqa: SLF001
 
     def _declare_anew(self) -> None:
         """Have the queue declared before it is published to.
 
-        The driver does that once for each connection. Were the queue deleted since, the broker
-        would confirm what it throws away.
+        The driver does that once for each connection, and the queue may have been deleted since.
         """
         driver = self._transport._driver  # noqa: SLF001 - it has no other way
         pool = getattr(driver, "_connection_pool", None)

@@ -8,7 +8,6 @@ what samples share, and a column for each of their attributes.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -20,7 +19,7 @@ from ceilo_agent.messaging.columns import Change, changes, history, table
 from ceilo_agent.messaging.frame import MAX_BODY, Header, seal, unseal
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.message import Reason, Rejected
-from ceilo_agent.messaging.packing import check_column, check_tables, clean, cleaned, plain
+from ceilo_agent.messaging.packing import check_tables, clean, cleaned, plain
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType, Volume
 
 MAX_SAMPLES: Final = 1 << 16
@@ -117,9 +116,20 @@ class Body(msgspec.Struct, Generic[Metadata], array_like=True, gc=False):
     change: Annotated[list[Change], _Many]
 
 
+class _Columns(msgspec.Struct, gc=False):
+    """What a reader takes in the columns of a `Body`."""
+
+    time: list[_Time]
+    volume: list[Volume]
+    started: list[_Time | None]
+    elapsed: list[_Seconds | bool]
+    change: list[Change]
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=plain)
 _DECODER: Final = msgspec.msgpack.Decoder(Body[dict[str, _Nested3]])
-_ANY_DEPTH: Final = msgspec.msgpack.Decoder(Body[dict[str, Any]])
+_CHECKER: Final = msgspec.msgpack.Decoder(_Columns)
+_ANY_METADATA: Final = msgspec.msgpack.Decoder(Body[dict[Any, Any]])
 
 
 def encode(
@@ -233,7 +243,7 @@ class _Writer:
 
         Raises:
             OverflowError, TypeError, UnicodeEncodeError: something is no sample, as `pack` tells.
-            ValueError: a time is no date, or a reading before was not before.
+            ValueError: a column holds what no reader takes.
         """
         meters, meter = table([sample.meter for sample in samples])
         resources, resource = table([sample.resource for sample in samples])
@@ -241,14 +251,8 @@ class _Writer:
         time = [sample.time for sample in samples]
         volume = [sample.volume for sample in samples]
         started = [sample.started for sample in samples]
-        for name, column in (("time", time), ("volume", volume), ("started", started)):
-            check_column(name, column)
-        elapsed, change = changes(samples)
-        check_column("elapsed", elapsed)
-        _check_range("time", time, 0.0)
-        _check_range("started", [each for each in started if each is not None], 0.0)
-        seconds = [each for each in elapsed if each.__class__ is not bool]
-        _check_range("elapsed", seconds, math.ulp(0.0))
+        elapsed, change = changes([sample.previous for sample in samples], volume)
+        _CHECKER.decode(_ENCODER.encode(_Columns(time, volume, started, elapsed, change)))
         body = Body[Mapping[str, Any]](
             self._host, self._queues, self._source,
             [_Meter(each.name, each.unit, each.type) for each in meters], _rows(resources),
@@ -268,17 +272,6 @@ def _rows(resources: Iterable[Resource]) -> list[_Resource[Mapping[str, Any]]]:
     ]
 
 
-def _check_range(name: str, column: Sequence[float], lowest: float) -> None:
-    """Refuse what no reader takes.
-
-    Raises:
-        ValueError: it is there.
-    """
-    # Comparisons do not tell what is no number; the sum is none then.
-    if column and not (min(column) >= lowest and max(column) <= LATEST and sum(column) >= 0):
-        raise ValueError(f"{name} below {lowest} or beyond the year 9999, or no number")
-
-
 def _body(data: bytes) -> Body[Any]:
     """Return the array of a frame.
 
@@ -288,29 +281,23 @@ def _body(data: bytes) -> Body[Any]:
     try:
         return _DECODER.decode(data)
     except msgspec.ValidationError:
-        # It may be that only metadata are nested deeper than the faster decoder has types for.
-        body = _ANY_DEPTH.decode(data)
+        # It may be that only metadata are other than the faster decoder has types for.
+        body = _ANY_METADATA.decode(data)
         for resource in body.resources:
-            _check_plain(resource.metadata)
+            resource.metadata = _as_json(resource.metadata)
         return body
 
 
-def _check_plain(value: Any) -> None:
-    """Refuse metadata that JSON could not hold.
-
-    Raises:
-        ValueError: bytes, a date or another extension, or a key that is no text.
-    """
+def _as_json(value: Any) -> Any:
+    """Return metadata as JSON can hold them: publishers would stumble over any other, for ever."""
     if value.__class__ is dict:
-        if not set(map(type, value)) <= {str}:
-            raise ValueError("metadata with a key that is no text")
-        value = value.values()
-    elif value.__class__ is not list:
-        if value.__class__ not in _PLAIN:
-            raise ValueError(f"metadata of type {type(value).__name__}")
-        return
-    for each in value:
-        _check_plain(each)
+        return {str(key): _as_json(each) for key, each in value.items()}
+    if value.__class__ is list:
+        return [_as_json(each) for each in value]
+    if value.__class__ in _PLAIN:
+        return value
+    data = value.data if value.__class__ is msgspec.msgpack.Ext else value
+    return data.decode(errors="backslashreplace") if isinstance(data, bytes) else str(data)
 
 
 def _envelope(header: Header, body: Body[Any]) -> Envelope:

@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 LOOK_EVERY: Final = 0.2
 """Seconds between two looks whether what was accepted is on disk."""
 
+LETTERS_EVERY: Final = 2.0
+"""Seconds between two tries to write what is set aside."""
+
 TELL_EVERY: Final = 60.0
 """Seconds between two messages of what was set aside."""
 
@@ -89,22 +92,27 @@ class Receiver:
             return True
 
     def replay(self) -> int:
-        """Try letters once more that an operator marked; return how many were."""
-        with self._lock:
-            try:
-                kept = self.letters.again()
-                if not kept:
+        """Try letters once more that an operator marked; return how many were.
+
+        While messages are being taken, it is left to the next call: that may take as long as a
+        disk is full.
+        """
+        if not self._lock.acquire(blocking=False):
+            return 0
+        try:
+            kept = self.letters.again()
+            for part in self.intake.parts([each.message for each in kept]):
+                if not self._take(part):
                     return 0
-                numbers = [each.number for each in kept]
-                for part in self.intake.parts([each.message for each in kept]):
-                    if not self._take(part):
-                        return 0
-                self.letters.settle(numbers)
-            except (OSError, sqlite3.Error) as error:
-                self._tell_fault(f"{self.letters.path}: {error}")
-                return 0
-        LOG.info("%d messages that were set aside were tried again", len(numbers))
-        return len(numbers)
+            if kept:
+                self.letters.settle([each.number for each in kept])
+                LOG.info("%d messages that were set aside were tried again", len(kept))
+            return len(kept)
+        except (OSError, sqlite3.Error) as error:
+            self._tell_fault(f"{self.letters.path}: {error}")
+            return 0
+        finally:
+            self._lock.release()
 
     def stop(self) -> None:
         """Take no more; what waits for a disk goes back."""
@@ -148,13 +156,19 @@ class Receiver:
         return True
 
     def _keep(self, letters: Sequence[Letter]) -> bool:
-        """Set letters aside; say whether they are on disk."""
-        try:
-            self.letters.put(letters)
-        except (OSError, sqlite3.Error) as error:
-            self._tell_fault(f"{self.letters.path} cannot be written: {error}")
-            return False
-        return True
+        """Set letters aside, and wait until they are on disk; say whether they are.
+
+        What came with them is accepted already: to have all of it come again would double that.
+        """
+        while True:
+            try:
+                self.letters.put(letters)
+            except (OSError, sqlite3.Error) as error:
+                self._tell_fault(f"{self.letters.path} cannot be written: {error}")
+            else:
+                return True
+            if self._stopping.wait(LETTERS_EVERY):
+                return False
 
     def _wait_stored(self) -> bool:
         """Wait until what was accepted is on disk: before that it is not acknowledged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import SplitResult, urlunsplit
@@ -22,6 +23,9 @@ from ceilo_agent.sample import Sample
 NATIVE_BATCH: Final = 5000
 CEILOMETER_BATCH: Final = 1000
 """Samples that are pushed at most, where the options do not say: JSON takes more memory."""
+
+CYCLE: Final = 0.9
+"""Seconds that the samples of a batch may be apart: polls are at least one second apart."""
 
 _PASSED: Final = "Taken from Ceilometer's files; samples wait on disk until the broker has them."
 
@@ -80,12 +84,12 @@ class _Begun(msgspec.Struct):
     Attributes:
         samples: it was given.
         notes: event types and payloads that are to be sent.
-        sent: how many of them the broker has.
+        refused: why, by the index of each sample that no message can hold.
     """
 
     samples: Sequence[Sample]
-    notes: list[tuple[str, Any]]
-    sent: int = 0
+    notes: deque[tuple[str, Any]]
+    refused: dict[int, str]
 
 
 class Notifier(Publisher):
@@ -148,24 +152,20 @@ class Notifier(Publisher):
 
         Raises:
             Retryable: the broker is away, or has not confirmed.
-            Permanent: a sample is too large for a message; nothing was sent.
+            Permanent: no message can hold some of them.
         """
         assert self._sender is not None
-        begun = self._begun
-        known = len(begun.samples) if begun is not None else 0
-        if begun is not None and list(samples[:known]) == list(begun.samples):
-            notes = [*begun.notes[begun.sent :], *self._notes(samples[known:])]
-        else:
-            notes = self._notes(samples)
-        self._begun = begun = _Begun(samples, notes)
+        begun = self._begin(samples)
         try:
-            for event_type, payload in notes:
-                self._sender.send(self._topic, event_type, payload)
-                begun.sent += 1
+            while begun.notes:
+                self._sender.send(self._topic, *begun.notes[0])
+                begun.notes.popleft()
         except Retryable:
             self._read_again()
             raise
         self._begun = None
+        if begun.refused:
+            raise Permanent(next(iter(begun.refused.values())), begun.refused)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -183,50 +183,79 @@ class Notifier(Publisher):
         except ConfigError:
             pass  # the one before goes on
 
-    def _notes(self, samples: Sequence[Sample]) -> list[tuple[str, Any]]:
-        """Return all notifications, so that one that cannot be made is told before any is sent.
+    def _begin(self, samples: Sequence[Sample]) -> _Begun:
+        """Return what is to be sent of samples; of those that a push before began with, the rest.
 
         Raises:
-            Permanent: a sample is too large for one.
+            Permanent: they cannot be sent together.
         """
-        try:
-            if self.options.wire_format == "native":
-                return [(topics.EVENT_TYPE, batch) for batch in self._batches(samples)]
-            return [
-                (topics.CEILOMETER_EVENT_TYPE, payload)
-                for payload in ceilometer.encode(samples, keys=self._keys, max_bytes=self._limit)
+        begun = self._begun
+        if begun is None or not _begins_with(samples, begun.samples):
+            begun = _Begun((), deque(), {})
+        fresh = samples[len(begun.samples) :]
+        if self.options.wire_format == "native":
+            notes: list[tuple[str, Any]] = [
+                (topics.EVENT_TYPE, batch) for batch in self._batches(fresh, begun)
             ]
-        except ValueError as error:
-            raise Permanent(str(error)) from error
+        else:
+            try:
+                found = ceilometer.encode(fresh, keys=self._keys, max_bytes=self._limit)
+            except ValueError as error:
+                raise Permanent(str(error)) from error
+            notes = [(topics.CEILOMETER_EVENT_TYPE, payload) for payload in found]
+        begun.notes.extend(notes)
+        begun.samples = samples
+        self._begun = begun
+        return begun
 
-    def _batches(self, samples: Sequence[Sample]) -> Iterator[str]:
+    def _batches(self, samples: Sequence[Sample], begun: _Begun) -> Iterator[str]:
+        place = len(begun.samples)
         for part in cycles(samples):
-            for frame in wire.encode(
-                part,
-                host=self.context.host,
-                source=part[0].source,
-                sent=time.time(),
-                queues=self._queues,
-                keys=self._keys,
-                max_bytes=self._limit,
-            ):
+            try:
+                frames: Sequence[bytes] = wire.encode(
+                    part,
+                    host=self.context.host,
+                    source=part[0].source,
+                    sent=time.time(),
+                    queues=self._queues,
+                    keys=self._keys,
+                    max_bytes=self._limit,
+                )
+            except wire.Unsendable as error:
+                frames = error.frames
+                begun.refused |= {place + n: why for n, why in error.refused.items()}
+            place += len(part)
+            for frame in frames:
                 yield base64.b64encode(frame).decode("ascii")
 
 
+def _begins_with(samples: Sequence[Sample], first: Sequence[Sample]) -> bool:
+    """Return whether samples begin with others, though they may have been read from disk again."""
+    return len(samples) >= len(first) and all(
+        (one.time, one.volume, one.meter.name, one.resource.id, one.source)
+        == (other.time, other.volume, other.meter.name, other.resource.id, other.source)
+        for one, other in zip(samples, first, strict=False)
+    )
+
+
 def cycles(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Yield the samples in parts that end where the source changes or a series comes again.
+    """Yield the samples in parts that no cycle of polling shares with another.
 
     So what is sent after a restart is cut as it was before, whatever waits behind it, and readers
-    know a batch that they have.
+    know a batch that they have. A part ends where the source or the kind of machine changes, where
+    a series comes again, and after CYCLE seconds.
     """
     part: list[Sample] = []
     seen: set[tuple[str, str]] = set()
+    begun = None
     for sample in samples:
         series = (sample.meter.name, sample.resource.id)
-        if series in seen or (part and sample.source != part[0].source):
+        now = (sample.source, sample.resource.type.partition("_")[0])
+        if part and (now != begun or series in seen or sample.time >= part[0].time + CYCLE):
             yield part
             part = []
             seen.clear()
+        begun = now
         seen.add(series)
         part.append(sample)
     if part:

@@ -5,8 +5,8 @@
 # inc/ini-config, inc/python, lib/rpc_backend, lib/keystone, lib/database and lib/apache; of
 # Grenade's, inc/upgrade and inc/plugin.
 #
-# From the test: RECORD, TESTS (this directory), PYTHON, VENV, SERVICES, and for what really runs
-# GNOCCHI_PROGRAMS, POSTGRESQL (port) and POSTGRESQL_TOOLS, KEYSTONE_TOKEN.
+# From the test: RECORD, TESTS (this directory), PYTHON, VENV, SERVICES_DIR, and for what really
+# runs GNOCCHI_PROGRAMS, POSTGRESQL (port) and POSTGRESQL_TOOLS, KEYSTONE_TOKEN.
 
 function _record {
     local line
@@ -97,8 +97,8 @@ function run_process {
         die $LINENO "systemd wants an absolute path: $command"
     fi
     # shellcheck disable=SC2086 # words of a command
-    setsid $command < /dev/null >> "$SERVICES/$service.log" 2>&1 &
-    echo $! > "$SERVICES/$service.pid"
+    setsid $command < /dev/null >> "$SERVICES_DIR/$service.log" 2>&1 &
+    echo $! > "$SERVICES_DIR/$service.pid"
 }
 
 function _is_running {
@@ -110,12 +110,12 @@ function stop_process {
     local service=$1 pid tries
     is_service_enabled "$service" || return 0
     _record stop_process "$@"
-    [[ -e $SERVICES/$service.pid ]] || return 0
-    pid=$(< "$SERVICES/$service.pid")
+    [[ -e $SERVICES_DIR/$service.pid ]] || return 0
+    pid=$(< "$SERVICES_DIR/$service.pid")
     kill -TERM "$pid" || true
     for (( tries = 0; tries < 200; tries++ )); do
         if ! _is_running "$pid"; then
-            rm "$SERVICES/$service.pid"
+            rm "$SERVICES_DIR/$service.pid"
             return
         fi
         sleep 0.1
@@ -314,7 +314,7 @@ function ensure_services_started {
     local service
     _record ensure_services_started "$@"
     for service in "$@"; do
-        if ! _is_running "$(< "$SERVICES/$service.pid")"; then
+        if ! _is_running "$(< "$SERVICES_DIR/$service.pid")"; then
             die $LINENO "The following services did not appear to start: $service"
         fi
     done
@@ -324,7 +324,7 @@ function ensure_services_stopped {
     local service
     _record ensure_services_stopped "$@"
     for service in "$@"; do
-        if [[ -e $SERVICES/$service.pid ]]; then
+        if [[ -e $SERVICES_DIR/$service.pid ]]; then
             die $LINENO "The following services are still running: $service"
         fi
     done

@@ -22,6 +22,9 @@ STAND_INS = Path(__file__).resolve().parent
 COPIED = ("LICENSE", "README.rst", "ceilo_agent", "devstack", "etc", "pyproject.toml", "setup.cfg")
 """What an installation takes of the repository."""
 
+SOURCED = ("functions", "grenaderc", "stackrc", "lib/rpc_backend", "lib/tls", "lib/apache")
+"""What Grenade's scripts source of Grenade and DevStack."""
+
 
 class Node:
     """One node: a directory in place of /, and a plugin that was cloned below it.
@@ -157,7 +160,7 @@ class Node:
             "PATH": os.environ["PATH"],
             "PYTHON": sys.executable,
             "RECORD": str(self._record),
-            "SERVICES": str(self._services),
+            "SERVICES_DIR": str(self._services),
             "TESTS": str(STAND_INS),
             "VENV": str(self.venv),
             "GRENADE_DIR": grenade,

@@ -13,7 +13,8 @@ import click
 
 from ceilo_agent import options
 from ceilo_agent.delivery.spool import Unreadable
-from ceilo_agent.notification.letters import FILE, Shelf
+from ceilo_agent.notification.letterfile import FILE
+from ceilo_agent.notification.letters import Shelf
 
 AGENT = "notification"
 

@@ -12,7 +12,7 @@ from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.letters.chosen import opened, spool_option
 from ceilo_agent.cli.tables import show
 from ceilo_agent.delivery.amounts import size
-from ceilo_agent.notification.letters import DROPPED, Kept
+from ceilo_agent.notification.letterfile import DROPPED, Kept
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.sample import isotime
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from ceilo_agent.cli.spool.chosen import is_left_over, spool, spool_option
+from ceilo_agent.cli.spool.chosen import Spool, is_left_over, spool, spool_option
 from ceilo_agent.delivery.audit import audit
 from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 
@@ -26,11 +26,11 @@ def command(config_files: tuple[str, ...], spool_dir: str | None) -> int:
     found = spool(config_files, spool_dir)
     if not found.places:
         click.echo(found.nothing)
-    faulty = [place for place in found.places if _check(place)]
+    faulty = [place for place in found.places if _check(place, found)]
     return FINDINGS if faulty else 0
 
 
-def _check(place: Place) -> bool:
+def _check(place: Place, found: Spool) -> bool:
     """Print what is found of one log; return whether there is a finding."""
     findings = [f"{path}: set aside since it was damaged" for path in place.damaged()]
     findings += [
@@ -45,7 +45,7 @@ def _check(place: Place) -> bool:
             said = f"{place.file}: {result.rows} rows, {result.samples} samples, whole"
         except Unreadable as error:
             findings.append(str(error))
-    if is_left_over(place) and place.file.exists():
+    if is_left_over(place, found) and place.file.exists():
         findings.append(
             f"{place.directory}: its worker is gone; the next start goes on with what waits"
         )

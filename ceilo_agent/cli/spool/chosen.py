@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,14 +13,17 @@ import click
 from ceilo_agent import options, plugins
 from ceilo_agent.cli.configuration import limits
 from ceilo_agent.cli.spool.whereabouts import check_named, logs
-from ceilo_agent.definition.in_force import load_both
+from ceilo_agent.definition.in_force import files, load_both
+from ceilo_agent.definition.pipeline import PipelineFile, load
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 from ceilo_agent.errors import CeiloAgentError, ConfigError, nearest
 from ceilo_agent.publishers.rendering import printable
 
-WORKERS: Final = {"polling": 1}
-"""How many logs each agent writes; a directory beyond is one that no agent goes on with."""
+POLLING: Final = "polling"
+NOTIFICATION: Final = "notification"
+"""Agents that have logs, by the names of their directories."""
 
 spool_option = click.option(
     "--spool-dir", metavar="PATH", help="The directory, instead of [delivery] spool_dir."
@@ -33,6 +36,7 @@ class Spool(NamedTuple):
     Attributes:
         directory: that was looked at.
         places: every log, by name.
+        workers: how many logs each agent has; a directory beyond is one of a worker that is gone.
         durable: names of the publishers in force whose samples wait on disk; None where the
             pipeline file has faults.
         others: names of the rest of them, which keep no log.
@@ -41,6 +45,7 @@ class Spool(NamedTuple):
 
     directory: Path
     places: Sequence[Place]
+    workers: Mapping[str, int]
     durable: Collection[str] | None
     others: Collection[str] = ()
     limits: Limits | None = None
@@ -65,21 +70,38 @@ def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
     if directory and not found:
         check_named(where)
     same = where.resolve() == ours.resolve()
-    return Spool(where, found, *_publishers(conf), limits(conf) if same else None)
+    workers = {POLLING: 1, NOTIFICATION: conf.notification.workers}
+    publishers = _publishers(conf, {place.agent for place in found})
+    return Spool(where, found, workers, *publishers, limits(conf) if same else None)
 
 
-def _publishers(conf: Any) -> tuple[Collection[str] | None, Collection[str]]:
+def _files(conf: Any, agents: Collection[str]) -> Iterator[PipelineFile]:
+    """Yield what the agents that have logs go by.
+
+    Raises:
+        ConfigError: it has faults.
+    """
+    if NOTIFICATION in agents:
+        ((path, role),) = files(conf, Role.NOTIFICATION)
+        yield load(path, role)
+    if not agents or agents - {NOTIFICATION}:
+        yield load_both(conf).pipeline
+
+
+def _publishers(
+    conf: Any, agents: Collection[str]
+) -> tuple[Collection[str] | None, Collection[str]]:
     """Return the names of durable publishers in force and of the others."""
     try:
-        file = load_both(conf).pipeline
+        found = list(_files(conf, agents))
     except ConfigError:
         return None, ()
     durable: set[str] = set()
     others: set[str] = set()
-    for publisher in (each for sink in file.sinks for each in sink.publishers):
+    for publisher in (each for file in found for sink in file.sinks for each in sink.publishers):
         promises = getattr(plugins.load(plugins.PUBLISHER, publisher.scheme), "promises", ())
         (durable if plugins.Promise.DURABLE in promises else others).add(publisher.name)
-    return durable, others
+    return durable, others - durable
 
 
 @contextlib.contextmanager
@@ -140,7 +162,7 @@ def served_by(place: Place, publisher: str, found: Spool) -> str:
     agent = f"process {holder}" if holder is not None else "no agent runs"
     if is_orphan(publisher, found):
         return f"orphan: not in the pipeline file ({agent})"
-    if holder is None and is_left_over(place):
+    if holder is None and is_left_over(place, found):
         return "the next start: its worker is gone"
     return agent
 
@@ -150,7 +172,10 @@ def is_orphan(publisher: str, found: Spool) -> bool | None:
     return None if found.durable is None else publisher not in found.durable
 
 
-def is_left_over(place: Place) -> bool:
+def is_left_over(place: Place, found: Spool) -> bool:
     """Return whether no agent writes a log of this name any more."""
-    agent, worker = place.directory.parent.name, place.directory.name
-    return place.is_taken_over or not worker.isdecimal() or int(worker) >= WORKERS.get(agent, 0)
+    worker = place.directory.name
+    if place.is_taken_over or not worker.isdecimal():
+        return True
+    # One too many may still be at work: it delivers what waits, until its agent ends.
+    return int(worker) >= found.workers.get(place.agent, 0) and place.holder() is None

@@ -82,7 +82,7 @@ def command(
         click.echo(f"nothing {what} for '{printable(publisher)}' that is not discarded already")
         return
     for load in loads:
-        _check_place(load.place)
+        _check_place(load.place, found)
         if dry_run:
             click.echo(f"{load.place.name}: {load} of '{printable(publisher)}' would be discarded")
         else:
@@ -120,13 +120,13 @@ def _check_orphan(publisher: str, found: Spool) -> None:
         )
 
 
-def _check_place(place: Place) -> None:
+def _check_place(place: Place, found: Spool) -> None:
     """Refuse a log that no agent goes on with.
 
     Raises:
         CeiloAgentError: another worker takes it over.
     """
-    if is_left_over(place):
+    if is_left_over(place, found):
         raise CeiloAgentError(
             f"{place.name}: its worker is gone (start the agent, which takes it over, and discard "
             "then)"

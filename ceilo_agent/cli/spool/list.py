@@ -140,7 +140,7 @@ def _document(row: _Row, found: Spool) -> dict[str, Any]:
         "fault": standing.fault,
         "process": place.holder(),
         "orphan": is_orphan(standing.publisher, found),
-        "worker_gone": is_left_over(place),
+        "worker_gone": is_left_over(place, found),
         "age": row.age,
         "log_bytes": used,
         "max_bytes": limits and limits.max_bytes,

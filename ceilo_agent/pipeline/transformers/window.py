@@ -169,6 +169,7 @@ class Windows(Generic[K]):
             # The clock was set back: nothing can have arrived later than now.
             for window in self._open.values():
                 window.arrived = min(window.arrived, now)
+                window.behind -= self._now - now
             self._wind()
         self._now = now
         due = [(key, self.close(key)) for key in self._ripe(now)]

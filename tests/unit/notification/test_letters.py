@@ -12,7 +12,8 @@ import pytest
 
 from ceilo_agent.messaging.message import Message, Reason
 from ceilo_agent.notification.intake import Letter
-from ceilo_agent.notification.letters import DROPPED, FILE, Letters, Shelf
+from ceilo_agent.notification.letterfile import DROPPED, FILE
+from ceilo_agent.notification.letters import Letters, Shelf
 
 MESSAGE = Message("ceilo_agent.samples.3", "somebody", "x", {"a": [1, None, "ä"]}, "id-1", "now")
 
@@ -99,3 +100,35 @@ def test_a_foreign_database_is_no_file_of_letters(tmp_path: Path) -> None:
         db.execute("CREATE TABLE other (x)")
     with pytest.raises(sqlite3.DatabaseError, match="letters"):
         Shelf(tmp_path / FILE)
+
+
+def test_texts_without_end_are_cut_and_count(tmp_path: Path) -> None:
+    letters = Letters(tmp_path, 1 << 20)
+    letters.put([Letter(MESSAGE._replace(publisher_id="x" * 10**7), Reason.MALFORMED, "y" * 10**7)])
+    (kept,) = Shelf(tmp_path / FILE).letters()
+    assert 3000 < kept.size < 4000
+    assert (tmp_path / FILE).stat().st_size < 1 << 20
+
+
+def test_many_small_letters_stay_in_bounds_on_disk(tmp_path: Path) -> None:
+    letters = Letters(tmp_path, 1 << 20)
+    for _ in range(60):
+        letters.put([letter(None)] * 1000)
+    letters.close()
+    assert (tmp_path / FILE).stat().st_size < 2 << 20
+
+
+def test_letters_of_a_worker_that_is_no_more_are_taken_over(tmp_path: Path) -> None:
+    gone, ours = Letters(tmp_path / "3", 1 << 20), Letters(tmp_path / "1", 1 << 20)
+    gone.put([letter(number) for number in range(2500)])
+    gone.put([letter("signed", Reason.SIGNATURE)])
+    gone.close()
+    Shelf(tmp_path / "3" / FILE).replay(2501)
+    ours.put([letter("mine")])
+    assert ours.take_over(tmp_path / "3" / FILE) == 2501
+    assert ours.take_over(tmp_path / "3" / FILE) == 0
+    shelf = Shelf(tmp_path / "1" / FILE)
+    payloads = [each.message.payload for each in shelf.letters()]
+    assert payloads == ["mine", *range(2500), "signed"]
+    assert shelf.totals() == {"malformed": 2501, "signature": 1}
+    assert [each.message.payload for each in ours.again()] == ["signed"]

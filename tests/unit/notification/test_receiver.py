@@ -16,7 +16,8 @@ from ceilo_agent.messaging import ceilometer, topics, wire
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.message import Message
 from ceilo_agent.notification.intake import AT_ONCE, Intake
-from ceilo_agent.notification.letters import FILE, Letters, Shelf
+from ceilo_agent.notification.letterfile import FILE
+from ceilo_agent.notification.letters import Letters, Shelf
 from ceilo_agent.notification.receiver import Receiver
 from ceilo_agent.sample import FIRST, Batch, Meter, Resource, Sample, SampleType
 
@@ -175,16 +176,40 @@ def test_what_waits_for_a_disk_goes_back_at_the_end(receiver: Receiver, pipeline
     assert receiver.counters.messages == 0
 
 
-def test_letters_that_cannot_be_written_are_not_acknowledged(
+def test_letters_that_cannot_be_written_are_waited_for_and_nothing_comes_twice(
+    receiver: Receiver, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ceilo_agent.notification.receiver.LETTERS_EVERY", 0.05)
+    refused = threading.Event()
+
+    def full(_letters: Any) -> None:
+        refused.set()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    messages = [native(2), native(1, keys=Keys())]
+    answers: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(receiver.letters, "put", full)
+        taking = threading.Thread(target=lambda: answers.append(receiver.take(messages)))
+        taking.start()
+        assert refused.wait(10)
+        assert receiver.replay() == 0, "it does not wait for the disk"
+        assert answers == []
+    taking.join(10)
+    assert answers == [True]
+    assert len(pipeline.samples) == 2
+    assert letters(tmp_path) == ["signature"]
+
+
+def test_letters_that_cannot_be_written_go_back_at_the_end(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_letters: Any) -> None:
+        receiver.stop()
         raise sqlite3.OperationalError("database or disk is full")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(receiver.letters, "put", full)
-        assert not receiver.take([native(1, keys=Keys())])
-    assert receiver.take([native(1, keys=Keys())])
+    monkeypatch.setattr(receiver.letters, "put", full)
+    assert not receiver.take([native(1, keys=Keys())])
 
 
 def test_letters_are_tried_again_with_the_secrets_of_now(

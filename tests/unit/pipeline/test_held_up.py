@@ -189,3 +189,13 @@ def test_a_clock_far_behind_does_not_hold_a_window_open_for_ever(bench: Bench) -
     pipeline.tick(START + 86400 + 60 + 11)
     pipeline.close(5)
     assert len(counts(bench, "r")) == 1
+
+
+def test_a_clock_that_was_ahead_and_is_set_back_holds_no_window_open(bench: Bench) -> None:
+    pipeline = bench.pipeline(counts=[MINUTES])
+    pipeline.tick(START + 3600)
+    pipeline.accept(batch(sample(1)))
+    for second in range(2, 100):
+        pipeline.tick(START + second)
+    pipeline.close(5)
+    assert len(counts(bench, "r")) == 1

@@ -151,6 +151,11 @@ def _receiver(place: Place) -> prometheus.Receiver:
     return made
 
 
+def _is_no_text(sample: Sample) -> bool:
+    """Return whether the id cannot be written as UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in sample.resource.id)
+
+
 OURS: Final[dict[str, Kind]] = {
     "console": Kind(
         url=lambda _: "console://?format=json", received=lambda place: _lines(place.printed())
@@ -174,6 +179,7 @@ OURS: Final[dict[str, Kind]] = {
         url=lambda place: f"notifier://memory?driver=kombu%2Bmemory&topic={place.directory}",
         received=lambda place: documents(receivers.notified(str(place.directory))),
         disk=False,
+        refuses=_is_no_text,
     ),
     "otlp": Kind(
         url=lambda place: f"otlp://{place.authority}?ssl={str(place.secure).lower()}",
