@@ -6,12 +6,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from ceilo_agent import options
 from ceilo_agent.cli.agent import Agent
 from ceilo_agent.cli.configuration import Configuration, limits, read_notification
+from ceilo_agent.cli.letters.inherit import inherit
+from ceilo_agent.coordination.membership import Membership
 from ceilo_agent.messaging import topics
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.listener import Listener
@@ -19,8 +23,9 @@ from ceilo_agent.messaging.message import Message
 from ceilo_agent.messaging.sender import PRIORITY
 from ceilo_agent.messaging.transport import connect, read_url
 from ceilo_agent.notification.backlog import Backlog
-from ceilo_agent.notification.claims import Claims, FileClaims
+from ceilo_agent.notification.claims import Claims, FileClaims, SharedClaims
 from ceilo_agent.notification.clock import Clock
+from ceilo_agent.notification.growing import Growing
 from ceilo_agent.notification.intake import Intake
 from ceilo_agent.notification.letters import Letters
 from ceilo_agent.notification.own_meters import Figures, OwnMeters
@@ -77,14 +82,21 @@ class Consumer(Agent):
         self._queues = queue_names(told.queues, ceilometer=bool(told.ceilometer_topics))
         self.receiver = Receiver(
             Intake(Keys.from_options(context.options), told.queues),
-            Letters(directory / str(number), told.dead_letters_max_bytes),
+            Letters(
+                directory / str(number),
+                told.dead_letters_max_bytes,
+                fsync=conf.delivery.fsync == "always",
+            ),
             self.pipeline.accept,
             lambda: self.pipeline.stored,
         )
         for url in self._urls:
             connect(url, self._files)  # a mistake in one is told now
         self._listeners: list[Listener] = []
+        self._membership = self._joined(conf, context.host)
         claims: Claims = FileClaims(directory)
+        if self._membership is not None:
+            claims = SharedClaims(self._membership)
         self.ownership = Ownership(self._share, claims, self._consume)
         self._backlog = Backlog(self._urls, self._files, self._owned_queues, self._looked)
         self._clock = Clock(
@@ -94,9 +106,18 @@ class Consumer(Agent):
             batch_size=0 if told.ceilometer_topics or self._urls[1:] else told.batch_size,
             batch_timeout=told.batch_timeout,
         )
+        self._unmatched = Growing("%d samples came that no source takes: they go nowhere")
         self._own = OwnMeters(
             context.host, number, told.meters_interval, self._figures, time.time()
         )
+
+    def open(self) -> None:
+        """Open the publishers, and take over what workers that are no more left; see `Agent`."""
+        super().open()
+        conf = self._configuration.conf
+        directory = options.spool_path(conf) / AGENT / str(self._number)
+        if directory.parent.is_dir():
+            inherit(self.receiver.letters, directory, conf.notification.workers)
 
     def stop(self) -> None:
         """Give up the queues, deliver what waits, and let go of everything."""
@@ -105,18 +126,24 @@ class Consumer(Agent):
         ending.daemon = True
         ending.start()
         self.ownership.close()
+        if self._membership is not None:
+            self._membership.stop()
         self.receiver.stop()
         self._backlog.stop()
         self.receiver.tell(now=True)
+        self._unmatched.tell(self.pipeline.routes.unmatched, now=True)
         self.receiver.letters.close()
         counted = self.receiver.counters
         LOG.info(
-            "worker %d: %d messages, %d samples accepted, %d messages repeated, %d set aside",
+            "worker %d: %d messages, %d samples accepted, %d messages repeated, %d set aside; "
+            "%d samples that no source takes, %d batches of a source that is not in the file",
             self._number,
             counted.messages,
             counted.samples,
             counted.repeated,
             counted.letters.total(),
+            self.pipeline.routes.unmatched,
+            self.pipeline.routes.strangers,
         )
         self._close()
         self._closed.set()
@@ -127,9 +154,33 @@ class Consumer(Agent):
 
     # -- what is consumed ------------------------------------------------------------------------
 
+    def _joined(self, conf: Any, host: str) -> Membership | None:
+        """Return the group of all workers of all agents; None: this agent is the only one.
+
+        Raises:
+            ConfigError: there is no driver for the back end.
+        """
+        url = conf.coordination.backend_url
+        if not url:
+            return None
+        # No two may have one name, whatever their hosts are called.
+        self._member = f"{host}-{self._number}-{uuid.uuid4().hex[:8]}"
+        return Membership(url, f"ceilo_agent-{AGENT}", self._member)
+
     def _share(self) -> Collection[str]:
         workers = self._configuration.conf.notification.workers
-        return share(self._queues, [str(each) for each in range(workers)], str(self._number))
+        if self._membership is None:
+            return share(self._queues, [str(each) for each in range(workers)], str(self._number))
+        if self._number >= workers:
+            # One too many: others get its share when it is a member no more.
+            if not self.ownership.owned:
+                self._membership.stop()
+            return ()
+        self._membership.start()
+        if not self._membership.members:
+            # The back end is away: what is held stays as long as nobody else can have it.
+            return self.ownership.owned
+        return share(self._queues, self._membership.members, self._member)
 
     def _targets(self, queues: Collection[str]) -> list[tuple[str, str]]:
         """Return exchanges and topics of queues."""
@@ -149,10 +200,7 @@ class Consumer(Agent):
     def _consume(self, queues: frozenset[str]) -> None:
         """Consume these queues from now on, and no others."""
         began = bool(self._listeners)
-        for listener in self._listeners:
-            if not listener.stop(STOP_WITHIN):
-                LOG.warning("%s: what it has handed out may come twice", listener.place)
-        self._listeners = []
+        self._end_listeners()
         lost = set(self._clock.queues) - self._named(queues)
         if began and lost:
             self._drain()
@@ -175,6 +223,15 @@ class Consumer(Agent):
         ]
         for listener in self._listeners:
             listener.start()
+
+    def _end_listeners(self) -> None:
+        """End all at once: of those whose broker is away each may take as long as it is given."""
+        with ThreadPoolExecutor(max_workers=max(1, len(self._listeners))) as pool:
+            ended = list(pool.map(lambda each: each.stop(STOP_WITHIN), self._listeners))
+        for listener, in_time in zip(self._listeners, ended, strict=True):
+            if not in_time:
+                LOG.warning("%s: what it has handed out may come twice", listener.place)
+        self._listeners = []
 
     def _drain(self) -> None:
         """Let publishers deliver what was taken, before others deliver what comes after it."""
@@ -215,6 +272,7 @@ class Consumer(Agent):
         """Try again what operators marked, tell of what was set aside, and sample ourselves."""
         self.receiver.replay()
         self.receiver.tell()
+        self._unmatched.tell(self.pipeline.routes.unmatched)
         batch = self._own.batch(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
         if batch is not None:
             # What no source takes counts nowhere: nobody sent it.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -13,28 +14,58 @@ import cotyledon
 
 from ceilo_agent import options
 from ceilo_agent.cli import logs
-from ceilo_agent.cli.configuration import read_notification
+from ceilo_agent.cli.configuration import Configuration, read_notification
 from ceilo_agent.cli.consumer import Consumer
-from ceilo_agent.errors import CeiloAgentError, ConfigError
+from ceilo_agent.errors import CeiloAgentError
+from ceilo_agent.messaging.keys import Keys
 
 LOG = logging.getLogger(__name__)
 
-REFUSED: Final = 2
-"""The exit code of a worker, and then of the agent, that cannot work as it is configured."""
+REFUSED: Final = 78
+"""The exit code of a worker that cannot work as it is configured (EX_CONFIG of sysexits.h)."""
+
+WRONG_USE: Final = 2
+"""That of the agent then."""
 
 STOP_WITHIN: Final = 30
 """Seconds that a worker may take to end."""
 
+_FORK: Final = multiprocessing.get_context("fork")
+
+
+class InForce:
+    """What a worker is started with; it is forked, and has what was there then.
+
+    Attributes:
+        configuration: that the master found no mistake in.
+        begun: which of the first workers ever were at work, shared by all processes.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.begun = _FORK.Array("b", configuration.conf.notification.workers, lock=False)
+
+    def starting(self, number: int) -> bool:
+        """Return whether the agent starts, and not only one of its workers."""
+        return number < len(self.begun) and not self.begun[number]
+
 
 class Master:
-    """Starts workers, starts those anew that die, and passes signals on."""
+    """Starts workers, starts those anew that die, and passes signals on.
 
-    def __init__(self, conf: Any) -> None:
-        self._conf = conf
+    Args:
+        configuration: of the role notification.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._in_force = InForce(configuration)
         self._refused = False
-        self._manager = cotyledon.ServiceManager(graceful_shutdown_timeout=STOP_WITHIN + 10)
-        self._workers = conf.notification.workers
-        self._service = self._manager.add(Worker, workers=self._workers, args=(conf,))
+        self._manager = _Manager(
+            graceful_shutdown_timeout=STOP_WITHIN + 10,
+            mp_context=_FORK,
+        )
+        self._workers = configuration.conf.notification.workers
+        self._service = self._manager.add(Worker, workers=self._workers, args=(self._in_force,))
         self._manager.register_hooks(on_reload=self._reload, on_dead_worker=self._died)
 
     def run(self) -> int:
@@ -42,16 +73,16 @@ class Master:
         try:
             self._manager.run()
         except SystemExit as error:
-            return REFUSED if self._refused else int(error.code or 0)
+            return WRONG_USE if self._refused else int(error.code or 0)
         return 0
 
     def _reload(self) -> None:
         """Have more workers if there are to be more; one too many gives up its queues itself."""
         try:
-            self._conf = options.reread(self._conf).conf
-        except ConfigError:
+            self._in_force.configuration = read_again(self._in_force.configuration)
+        except CeiloAgentError:
             return  # the workers tell
-        wanted = self._conf.notification.workers
+        wanted = self._in_force.configuration.conf.notification.workers
         if wanted > self._workers:
             self._workers = wanted
             self._manager.reconfigure(self._service, wanted)
@@ -59,11 +90,18 @@ class Master:
             os.kill(os.getpid(), signal.SIGCHLD)
 
     def _died(self, _service: object, number: int, code: int) -> None:
-        if code == REFUSED:
+        if code == REFUSED and self._in_force.starting(number):
             self._refused = True
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             LOG.error("worker %d ended with %d: it is started again", number, code)
+
+
+class _Manager(cotyledon.ServiceManager):
+    """Ends in order when somebody types Ctrl-C, too."""
+
+    def _on_signal_received(self, number: int) -> None:
+        super()._on_signal_received(signal.SIGTERM if number == signal.SIGINT else number)
 
 
 class Worker(cotyledon.Service):
@@ -72,27 +110,30 @@ class Worker(cotyledon.Service):
     name = "ceilo-agent-notification"
     graceful_shutdown_timeout = STOP_WITHIN
 
-    def __init__(self, number: Any, conf: Any) -> None:
+    def __init__(self, number: Any, in_force: InForce) -> None:
         super().__init__(number)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the master tells when to end
         self._number = number
-        self._conf = conf
+        self._in_force = in_force
         self._consumer: Any = None
+        self._again = False
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Work until told to stop; cotyledon calls it on a thread of its own."""
         logs.number(self._number)
         try:
-            # Anew: another start may have come after a reload.
-            conf = options.reread(self._conf).conf
-            consumer = Consumer(read_notification(conf), self._number)
+            consumer = Consumer(self._configuration(), self._number)
             consumer.open()
         except CeiloAgentError as error:
-            for fault in getattr(error, "faults", None) or [error]:
-                LOG.error("%s", fault)  # noqa: TRY400 - an operator's mistake
+            _tell(error)
             logging.shutdown()
             os._exit(REFUSED)
         self._consumer = consumer
+        if self._number < len(self._in_force.begun):
+            self._in_force.begun[self._number] = True
+        if self._again:
+            consumer.ask(signal.SIGHUP)
         try:
             consumer.run()
         finally:
@@ -101,6 +142,7 @@ class Worker(cotyledon.Service):
 
     def reload(self) -> None:
         """Go on with what the configuration says now."""
+        self._again = True
         if self._consumer is not None:
             self._consumer.ask(signal.SIGHUP)
 
@@ -109,3 +151,29 @@ class Worker(cotyledon.Service):
         if self._consumer is not None:
             self._consumer.ask(signal.SIGTERM)
             self._ended.wait(STOP_WITHIN - 2)
+
+    def _configuration(self) -> Configuration:
+        """Return what the files say now; if there is a mistake in it, what is in force."""
+        before = self._in_force.configuration
+        try:
+            return read_again(before)
+        except CeiloAgentError as error:
+            _tell(error)
+            LOG.error("configuration %s stays in force", before.digest)  # noqa: TRY400
+            return before
+
+
+def read_again(configuration: Configuration) -> Configuration:
+    """Return what the same files say now.
+
+    Raises:
+        CeiloAgentError: there is a mistake in it.
+    """
+    again = read_notification(options.reread(configuration.conf).conf)
+    Keys.from_options(again.context.options)
+    return again
+
+
+def _tell(error: CeiloAgentError) -> None:
+    for fault in getattr(error, "faults", None) or [error]:
+        LOG.error("%s", fault)

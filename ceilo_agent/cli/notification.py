@@ -32,4 +32,4 @@ def command(config_files: tuple[str, ...], workers: int | None, pipeline: str | 
     Keys.from_options(configuration.context.options)
     urls(conf)
     warn(configuration)
-    return Master(conf).run()
+    return Master(configuration).run()

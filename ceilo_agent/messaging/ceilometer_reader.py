@@ -19,6 +19,9 @@ from ceilo_agent.sample import UNTRACKED, Meter, Resource, Sample, SampleType, V
 GENERIC: Final = "generic"
 """The type of a resource whose meter no catalogue has."""
 
+LATEST: Final = 253402300799.0
+"""UTC seconds: the end of the year 9999."""
+
 _TYPES: Final = {kind.value: kind for kind in SampleType}
 
 
@@ -157,8 +160,8 @@ class _Reader:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             found = moment.timestamp()
-            if found < 0:
-                raise Rejected(Reason.MALFORMED, "no sample: it is from before 1970")
+            if not 0 <= found <= LATEST:
+                raise Rejected(Reason.MALFORMED, "no sample: it is not from 1970 to 9999")
             self._times[text] = found
         return found
 

@@ -7,6 +7,7 @@ configuration files; where those are silent some have other defaults here.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -113,10 +114,11 @@ def _library() -> Any:
     outages.tell_instead()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from oslo_service import backend  # noqa: PLC0415
+        with contextlib.suppress(ImportError):  # older ones need not be told
+            from oslo_service import backend  # noqa: PLC0415
 
-        # oslo.service, which it imports, has more than one.
-        backend.register_backend_default_hook(lambda: backend.BackendType.THREADING)
+            # oslo.service, which it imports, has more than one.
+            backend.register_backend_default_hook(lambda: backend.BackendType.THREADING)
         import oslo_messaging  # noqa: PLC0415
     let_through()
     return oslo_messaging

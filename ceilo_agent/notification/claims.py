@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from ceilo_agent.coordination.membership import Membership
+
 
 class Claims(Protocol):
     """Locks of queues. Those of a process that ends are free."""
@@ -67,4 +69,38 @@ class FileClaims:
     def close(self) -> None:
         """Let go of all."""
         for queue in list(self._files):
+            self.release(queue)
+
+
+class SharedClaims:
+    """Claims among the agents of a group.
+
+    Args:
+        membership: of the group, started.
+    """
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._taken: set[str] = set()
+
+    def take(self, queue: str) -> bool:
+        """Take a queue, or say that another has it or that nobody answers."""
+        if self._membership.take(f"queue.{queue}"):
+            self._taken.add(queue)
+            return True
+        return False
+
+    def release(self, queue: str) -> None:
+        """Let another have it."""
+        if queue in self._taken:
+            self._taken.discard(queue)
+            self._membership.release(f"queue.{queue}")
+
+    def valid(self) -> bool:
+        """Whether nobody else can have what was taken."""
+        return all(self._membership.holds(f"queue.{queue}") for queue in self._taken)
+
+    def close(self) -> None:
+        """Let go of all."""
+        for queue in list(self._taken):
             self.release(queue)

@@ -59,6 +59,7 @@ class Ownership:
         if self.owned and not self._claims.valid():
             LOG.warning("the claim on queues %s is lost: nothing is consumed", _named(self.owned))
             self._set(frozenset())
+            self._claims.close()
             return
         wanted = frozenset(self._wanted())
         if given_up := self.owned - wanted:

@@ -32,7 +32,8 @@ class Node:
     Args:
         directory: of its own.
         settings: variables of local.conf, or what DevStack itself has before any plugin.
-        venv: a virtual environment that the agent is installed in; without one nothing is.
+        venv: a virtual environment that the agent is installed in.
+        installs: the phases really install; otherwise only the calls are noted.
 
     Attributes:
         plugin: what was cloned.
@@ -40,7 +41,12 @@ class Node:
     """
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str], venv: Path | None = None
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        venv: Path,
+        *,
+        installs: bool = False,
     ) -> None:
         self.directory = directory
         self.plugin = directory / "opt" / "stack" / "ceilo_agent"
@@ -49,8 +55,8 @@ class Node:
         self._record = directory / "record"
         self._services = directory / "services"
         self._localrc = directory / "localrc"
-        self.venv = venv or directory / "venv"
-        (self.venv / "bin").mkdir(parents=True, exist_ok=True)
+        self.venv = venv
+        self._installs = installs
         for made in (self._services, directory / "home", self.plugin.parent):
             made.mkdir(parents=True)
         clone(self.plugin)
@@ -156,6 +162,7 @@ class Node:
         grenade = str(self.directory / "grenade")
         environment = {
             "HOME": str(self.directory / "home"),
+            "INSTALLS": "yes" if self._installs else "",
             "LANG": "C.UTF-8",
             "PATH": os.environ["PATH"],
             "PYTHON": sys.executable,

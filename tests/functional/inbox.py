@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from ceilo_agent.messaging import topics, wire
-from ceilo_agent.messaging.bus import Listener
 from ceilo_agent.messaging.keys import Keys
+from ceilo_agent.messaging.listener import Listener
 from ceilo_agent.messaging.message import Message
 from ceilo_agent.sample import Sample
 

@@ -82,7 +82,7 @@ def theirs(
         "domains": [recorded(domain) for domain in domains],
     }
     done = subprocess.run(
-        [str(python), str(SCRIPT)],
+        [str(python), "-P", str(SCRIPT)],
         input=json.dumps(asked),
         capture_output=True,
         text=True,

@@ -36,16 +36,19 @@ class Hosts:
     Args:
         url: of the broker.
         count: hosts.
+        prefix: of their names.
         pause: seconds between two batches.
 
     Attributes:
         sent: what the broker has confirmed, in order.
     """
 
-    def __init__(self, url: str, count: int = 12, pause: float = 0.005) -> None:
+    def __init__(
+        self, url: str, count: int = 12, pause: float = 0.005, prefix: str = "kvm"
+    ) -> None:
         self.sent: list[Point] = []
         self.refused = 0
-        self._names = [f"kvm-{number}" for number in range(count)]
+        self._names = [f"{prefix}-{number}" for number in range(count)]
         self._pause = pause
         self._sender = Sender(url, (), topics.EXCHANGE, "hosts")
         self._stop = threading.Event()
@@ -90,9 +93,9 @@ def batch(host: str, at: float) -> list[Sample]:
     return [Sample(meter, resource, at, int(at) % 1000, FIRST, at, "all") for meter in METERS]
 
 
-def frame(samples: Sequence[Sample], host: str, secret: str = SECRET) -> bytes:
+def frame(samples: Sequence[Sample], host: str, secret: str = SECRET, source: str = "all") -> bytes:
     (data,) = wire.encode(
-        samples, host=host, source="all", sent=time.time(), queues=QUEUES,
+        samples, host=host, source=source, sent=time.time(), queues=QUEUES,
         keys=Keys(secret.encode()), max_bytes=1 << 20,
     )  # fmt: skip
     return data

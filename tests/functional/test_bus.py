@@ -16,9 +16,9 @@ import pytest
 
 from ceilo_agent.errors import Retryable
 from ceilo_agent.messaging import ceilometer, topics
-from ceilo_agent.messaging.bus import Sender
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.listener import Listener
+from ceilo_agent.messaging.sender import Sender
 from ceilo_agent.sample import Previous, Sample
 from tests.functional import agent
 from tests.functional.conftest import lacking
@@ -331,6 +331,21 @@ def test_what_is_not_taken_stays_in_order_and_at_the_broker(broker: RabbitMQ) ->
         until(lambda: len(inbox.messages) >= 50, "not all arrives")
         until(lambda: broker.depth(queue) == 0, "not all is acknowledged")
     assert inbox.names == list(range(50))
+
+
+def test_what_is_not_taken_for_long_is_asked_for_anew(
+    broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ceilo_agent.messaging.listener.HOLD", 0.5)
+    with sending(broker.url) as sender:
+        for number in range(30):
+            send(sender, FIRST, number)
+    with taking(broker.url, (topics.EXCHANGE, FIRST), prefetch=10) as inbox:
+        inbox.refusing.set()
+        time.sleep(4)
+        inbox.refusing.clear()
+        until(lambda: len(inbox.messages) >= 30, "not all arrives")
+    assert inbox.names == list(range(30))
 
 
 def test_a_connection_cut_while_messages_are_taken_loses_none(broker: RabbitMQ) -> None:

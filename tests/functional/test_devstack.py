@@ -29,7 +29,9 @@ def venv(tmp_path_factory):
     """An environment that the agent is installed in, once for all nodes that only write files."""
     made = tmp_path_factory.mktemp("venv") / "venv"
     make_venv(made)
-    node = Node(tmp_path_factory.mktemp("first"), {"CEILOMETER_BACKEND": "none"}, made)
+    node = Node(
+        tmp_path_factory.mktemp("first"), {"CEILOMETER_BACKEND": "none"}, made, installs=True
+    )
     node.done("stack", "install")
     return made
 
@@ -448,7 +450,7 @@ def controller(cloud, tmp_path_factory):
     """A node with everything on it, stacked."""
     directory = tmp_path_factory.mktemp("controller")
     make_venv(directory / "venv")
-    node = Node(directory, cloud.settings, directory / "venv")
+    node = Node(directory, cloud.settings, directory / "venv", installs=True)
     try:
         node.stacked = {
             phase: node.done("stack", phase)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -75,7 +75,7 @@ def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
     return Spool(where, found, workers, *publishers, limits(conf) if same else None)
 
 
-def _files(conf: Any, agents: Collection[str]) -> Iterator[PipelineFile]:
+def _files(conf: Any, agents: Set[str]) -> Iterator[PipelineFile]:
     """Yield what the agents that have logs go by.
 
     Raises:
@@ -88,9 +88,7 @@ def _files(conf: Any, agents: Collection[str]) -> Iterator[PipelineFile]:
         yield load_both(conf).pipeline
 
 
-def _publishers(
-    conf: Any, agents: Collection[str]
-) -> tuple[Collection[str] | None, Collection[str]]:
+def _publishers(conf: Any, agents: Set[str]) -> tuple[Collection[str] | None, Collection[str]]:
     """Return the names of durable publishers in force and of the others."""
     try:
         found = list(_files(conf, agents))

@@ -169,7 +169,7 @@ def test_who_connects_to_listen_is_known_by_its_thread(caplog: pytest.LogCapture
 
 def test_the_library_is_loaded_by_who_uses_a_bus_only() -> None:
     code = (
-        "import sys, ceilo_agent.messaging.bus, ceilo_agent.publishers.notifier\n"
+        "import sys, ceilo_agent.messaging.listener, ceilo_agent.publishers.notifier\n"
         "loaded = {'oslo_messaging', 'kombu', 'amqp', 'oslo_service'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )

@@ -44,8 +44,11 @@ class Broker:
         self.taken.append(payload)
 
 
-def notifier(broker: Broker, options: dict[str, Any] | None = None, **more: Any) -> Notifier:
-    values = {"DEFAULT.transport_url": "rabbit://h/", "notification.queues": 8, **more}
+def notifier(
+    broker: Broker, options: dict[str, Any] | None = None, agent: dict[str, Any] | None = None
+) -> Notifier:
+    known = {"DEFAULT.transport_url": "rabbit://h/", "notification.queues": 8}
+    values = known | (agent or {})
     made = Notifier(
         urlsplit("notifier://"), NotifierOptions(**(options or {})), Context("h", values)
     )
@@ -109,7 +112,7 @@ def test_another_push_after_one_that_failed_is_sent_whole() -> None:
 
 def test_what_no_message_holds_is_named_and_the_rest_arrives() -> None:
     broker = Broker()
-    tried = notifier(broker, **{"publisher.max_message_bytes": 1 << 13})
+    tried = notifier(broker, agent={"publisher.max_message_bytes": 1 << 13})
     noise = {str(n): hashlib.sha256(bytes([n])).hexdigest() for n in range(256)}
     large = Resource(
         "b", None, None, "instance", {"x": noise, "y": {v: n for n, v in noise.items()}}
@@ -143,4 +146,4 @@ def test_options_of_ceilometers_that_mean_nothing_are_accepted() -> None:
 
 def test_without_a_broker_it_is_refused() -> None:
     with pytest.raises(ConfigError, match="transport_url is not given"):
-        notifier(Broker(), **{"DEFAULT.transport_url": None})
+        notifier(Broker(), agent={"DEFAULT.transport_url": None})

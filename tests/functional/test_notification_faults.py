@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The notification agent when what is around it fails: its disk, one broker of two, its files."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ceilo_agent.messaging import topics
+from ceilo_agent.messaging.sender import Sender
+from tests.functional import agent, split
+from tests.functional.conftest import lacking
+from tests.functional.split import Agent, Hosts
+from tests.services import rabbitmq
+from tests.services.errors import ServiceUnavailable
+from tests.services.rabbitmq import RabbitMQ
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    try:
+        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
+            yield made
+    except ServiceUnavailable as error:
+        lacking(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _empty(broker: RabbitMQ) -> None:
+    broker.delete(*(f"{topics.topic(number)}.sample" for number in range(split.QUEUES)))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lacking(f"a small tmpfs cannot be mounted: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all that is left of a disk; return the file that has it."""
+    path = disk / "filler"
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    assert shutil.disk_usage(disk).free == 0
+    return path
+
+
+def send(broker: RabbitMQ, host: str, *frames: bytes) -> None:
+    """Send batches on the topic of a host."""
+    sender = Sender(broker.url, (), topics.EXCHANGE, "test")
+    topic = topics.topic(topics.queue_of(host, split.QUEUES))
+    for each in frames:
+        sender.send(topic, topics.EVENT_TYPE, base64.b64encode(each).decode())
+    sender.close()
+
+
+def waiting(broker: RabbitMQ) -> int:
+    return sum(broker.depths().values())
+
+
+def hosts_of(*queues: int) -> list[str]:
+    """Return a host for each of these queues."""
+    found: dict[int, str] = {}
+    for number in range(1000):
+        found.setdefault(topics.queue_of(f"kvm-{number}", split.QUEUES), f"kvm-{number}")
+    return [found[queue] for queue in queues]
+
+
+def test_what_a_full_disk_cannot_hold_stays_at_the_broker(
+    broker: RabbitMQ, tmp_path: Path, small_disk: Path
+) -> None:
+    # What is read only once the log has it: the file publisher is given from memory meanwhile.
+    made = Agent.made(tmp_path, broker.url, more=f"[delivery]\nspool_dir = {small_disk}\n")
+    with split.running(made) as process:
+        first = split.batch("kvm-1", 1.7e9)
+        send(broker, "kvm-1", split.frame(first, "kvm-1"))
+        made.has([split.point(each) for each in first])
+        agent.wait_until(lambda: waiting(broker) == 0)
+        filler = fill(small_disk)
+        forged = split.frame(split.batch("kvm-1", 1.6e9), "kvm-1", "another secret")
+        later = [split.batch("kvm-1", 1.7e9 + number) for number in range(1, 400)]
+        send(broker, "kvm-1", *[split.frame(each, "kvm-1") for each in later[:200]], forged)
+        send(broker, "kvm-1", *[split.frame(each, "kvm-1") for each in later[200:]])
+        agent.wait_until(lambda: "not acknowledged" in made.log.read_text(), 60)
+        assert waiting(broker) > 0
+        # What was taken and not written down dies with its worker; the broker has it still.
+        os.kill(split.workers(process.pid)[0], signal.SIGKILL)
+        agent.wait_until(lambda: made.log.read_text().count("not acknowledged") > 1, 60)
+        assert waiting(broker) > 0
+        filler.unlink()
+        expected = {split.point(each) for batch in later for each in batch}
+        stored = made.has(sorted(expected))
+        agent.wait_until(lambda: waiting(broker) == 0, 60)
+        assert set(stored) == expected | {split.point(each) for each in first}
+        assert [each["reason"] for each in made.letters()] == ["signature"]
+        assert "can be written again" in made.log.read_text()
+        assert split.workers(process.pid)
+
+
+def test_several_brokers_are_read_and_one_that_fails_holds_up_no_other(
+    broker: RabbitMQ, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with rabbitmq.running(tmp_path_factory.mktemp("second")) as second:
+        made = Agent.made(tmp_path, broker.url, workers=2)
+        made.configure(
+            "rabbit://guest:pw@127.0.0.1:1/",
+            workers=2,
+            more=f"messaging_urls = {broker.url}\nmessaging_urls = {second.url}\n",
+        )
+        with split.running(made):
+            with (
+                Hosts(broker.url, prefix="one") as ones,
+                Hosts(second.url, prefix="other") as others,
+            ):
+                agent.wait_until(lambda: len(ones.sent) > 400 and len(others.sent) > 400)
+                second.kill()
+                before = len(ones.sent)
+                agent.wait_until(lambda: len(ones.sent) > before + 400)
+                made.has(ones.sent[before : before + 400])
+                second.start()
+                later = len(others.sent)
+                agent.wait_until(lambda: len(others.sent) > later + 400, 90)
+            stored = made.has([*ones.sent, *others.sent])
+            assert set(stored) == {*ones.sent, *others.sent}
+        assert "guest@" not in made.log.read_text(), "no part of a URL that is secret"
+
+
+def test_samples_of_an_unknown_source_go_by_their_meters(broker: RabbitMQ, tmp_path: Path) -> None:
+    made = Agent.made(tmp_path, broker.url)
+    foreign = split.batch("kvm-1", 1.7e9)
+    with split.running(made):
+        document = json.loads((tmp_path / "pipeline.yaml").read_text())
+        assert document["sources"][0]["meters"] == ["cpu.*"]
+        send(broker, "kvm-1", split.frame(foreign, "kvm-1", source="of a newer file"))
+        made.has([split.point(each) for each in foreign])
+    told = made.log.read_text()
+    assert told.count("no source is named 'of a newer file'") == 1
+    assert "1 batches of a source that is not in the file" in told
+
+
+def test_a_mistake_in_the_files_ends_no_worker(broker: RabbitMQ, tmp_path: Path) -> None:
+    made = Agent.made(tmp_path, broker.url, workers=2)
+    pipeline = tmp_path / "pipeline.yaml"
+    good = pipeline.read_text()
+    hosts = hosts_of(0, 1)
+    with split.running(made) as process:
+        agent.wait_until(lambda: len(split.workers(process.pid)) == 2)
+        agent.wait_until(lambda: made.log.read_text().count("queues consumed: ") == 2)
+        # What three workers cannot have, and then what nobody can.
+        page = json.loads(good)
+        page["sinks"][0]["publishers"].append("prometheus://127.0.0.1:0")
+        for text, told in ((json.dumps(page), "one process"), ("sources: [", "pipeline.yaml:1:")):
+            pipeline.write_text(text)
+            made.configure(broker.url, workers=3)
+            refused = made.log.read_text().count("reload refused")
+            os.kill(process.pid, signal.SIGHUP)
+            agent.wait_until(
+                lambda: made.log.read_text().count("reload refused") == refused + 2  # noqa: B023
+            )
+            assert told in made.log.read_text()
+        before = split.workers(process.pid)
+        assert len(before) == 2
+        # One that dies meanwhile goes on as before.
+        os.kill(before[0], signal.SIGKILL)
+        agent.wait_until(lambda: "stays in force" in made.log.read_text())
+        samples = [split.batch(host, 1.7e9) for host in hosts]
+        for host, each in zip(hosts, samples, strict=True):
+            send(broker, host, split.frame(each, host))
+        made.has([split.point(each) for batch in samples for each in batch])
+        pipeline.write_text(good)
+        os.kill(process.pid, signal.SIGHUP)
+        agent.wait_until(lambda: len(split.workers(process.pid)) == 3)
+
+
+def test_letters_of_workers_that_are_no_more_go_to_those_that_are(
+    broker: RabbitMQ, tmp_path: Path
+) -> None:
+    made = Agent.made(tmp_path, broker.url, workers=4)
+    hosts = hosts_of(*range(split.QUEUES))
+    samples = {host: split.batch(host, 1.7e9) for host in hosts}
+    with split.running(made):
+        for host, each in samples.items():
+            send(broker, host, split.frame(each, host, "another secret"))
+        agent.wait_until(lambda: len(made.letters()) == len(hosts))
+        workers = {each["letter"].partition("/")[0] for each in made.letters()}
+        assert workers == {"0", "1", "2", "3"}
+    made.configure(broker.url, workers=1, secret="another secret")
+    with split.running(made):
+        agent.wait_until(lambda: {e["letter"].partition("/")[0] for e in made.letters()} == {"0"})
+        assert len(made.letters()) == len(hosts)
+        agent.run("letters", "replay", "--all", config=made.config)
+        made.has([split.point(each) for batch in samples.values() for each in batch])
+        agent.wait_until(lambda: made.letters() == [])
+    spool = tmp_path / "state" / "spool" / "notification"
+    assert [path.name for path in spool.iterdir() if path.name.isdecimal()] == ["0"]
+    assert not list((spool / "0").glob("from-*"))
+
+
+def test_a_key_on_the_terminal_ends_it_in_order(broker: RabbitMQ, tmp_path: Path) -> None:
+    made = Agent.made(tmp_path, broker.url, workers=2)
+    samples = split.batch("kvm-1", 1.7e9)
+    with split.running(made) as process:
+        send(broker, "kvm-1", split.frame(samples, "kvm-1"))
+        made.has([split.point(each) for each in samples])
+        os.killpg(os.getpgid(process.pid), signal.SIGINT)
+        process.wait(30)
+    assert made.log.read_text().count("publisher file-") == 2, "each worker ended in order"
