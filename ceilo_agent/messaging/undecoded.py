@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lets messages through that oslo.messaging cannot decode, and those that come a second time.
 
+What it can decode is decoded by msgspec, several times as fast as by Python's own JSON: of a
+message of Ceilometer that is most of the work.
+
 Its rabbit driver drops the former, and neither hands on nor acknowledges the latter: they would
 stay with the consumer, in the place of others, until the connection ends.
 """
@@ -9,8 +12,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 UNDECODED: Final = "_ceilo_agent_undecoded"
 """The key of a body in what stands for a message that is none of oslo.messaging's."""
+
+_VERSION: Final = "2.0"
+"""Of the envelope."""
 
 _UNIQUE_ID: Final = "_unique_id"
 """The key that the driver tells by whether a message came before."""
@@ -31,7 +39,12 @@ def let_through() -> None:
 
         def __init__(self, raw_message: Any) -> None:
             try:
-                super().__init__(raw_message)
+                found = _decoded(raw_message)
+                if found is None:
+                    super().__init__(raw_message)
+                else:
+                    dict.__init__(self, found)
+                    self._raw_message = raw_message
             except Exception:
                 # Its parent is a dict; it has not got further than that.
                 self.clear()
@@ -40,6 +53,20 @@ def let_through() -> None:
             self.pop(_UNIQUE_ID, None)
 
     impl_rabbit.RabbitMessage = RabbitMessage
+
+
+def _decoded(raw_message: Any) -> dict[str, Any] | None:
+    """Return what is in an envelope of oslo.messaging; None: it must look at it itself."""
+    if raw_message.content_type != "application/json":
+        return None
+    try:
+        envelope = msgspec.json.decode(raw_message.body)
+        if envelope["oslo.version"] != _VERSION:
+            return None
+        found = msgspec.json.decode(envelope["oslo.message"])
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError):
+        return None  # Python's JSON takes more: NaN, halves of letters
+    return found if isinstance(found, dict) else None
 
 
 def _text(body: object) -> str:

@@ -184,11 +184,7 @@ class Notifier(Publisher):
             pass  # the one before goes on
 
     def _begin(self, samples: Sequence[Sample]) -> _Begun:
-        """Return what is to be sent of samples; of those that a push before began with, the rest.
-
-        Raises:
-            Permanent: they cannot be sent together.
-        """
+        """Return what is to be sent; of samples that a push before began with, the rest."""
         begun = self._begun
         if begun is None or not _begins_with(samples, begun.samples):
             begun = _Begun((), deque(), {})
@@ -198,10 +194,14 @@ class Notifier(Publisher):
                 (topics.EVENT_TYPE, batch) for batch in self._batches(fresh, begun)
             ]
         else:
+            place = len(begun.samples)
             try:
-                found = ceilometer.encode(fresh, keys=self._keys, max_bytes=self._limit)
-            except ValueError as error:
-                raise Permanent(str(error)) from error
+                found: Sequence[Any] = ceilometer.encode(
+                    fresh, keys=self._keys, max_bytes=self._limit
+                )
+            except ceilometer.Unsendable as error:
+                found = error.payloads
+                begun.refused |= {place + n: why for n, why in error.refused.items()}
             notes = [(topics.CEILOMETER_EVENT_TYPE, payload) for payload in found]
         begun.notes.extend(notes)
         begun.samples = samples

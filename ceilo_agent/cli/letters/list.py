@@ -51,6 +51,8 @@ def command(config_files: tuple[str, ...], last: int, output: str, spool_dir: st
     else:
         click.echo("no message was set aside")
     for worker, kept_now, ever in totals:
+        if not ever:  # another worker has them now
+            continue
         said = [f"{count} {reason}" for reason, count in ever.items() if reason != DROPPED]
         if dropped := ever.get(DROPPED):
             said.append(f"{dropped} dropped for want of room")

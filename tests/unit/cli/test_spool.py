@@ -142,6 +142,29 @@ def test_every_log_is_listed_and_one_of_a_worker_that_is_gone_is_marked(filled: 
     ]
 
 
+def test_logs_of_the_notification_agent_are_those_of_its_workers_and_its_publishers(
+    spool: Spool,
+) -> None:
+    spool.durable("store")
+    spool.delivery("[polling]\noutput = bus\n[notification]\nworkers = 2\n")
+    for number in range(4):
+        log = Written(spool.directory / "notification" / str(number))
+        log.offer([log.publisher("store")], [sample(1)], START)
+        log.close()
+    with (spool.directory / "notification" / "3" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        found = {each["log"]: each for each in spool.json("list")}
+    assert [each["worker_gone"] for each in found.values()] == [False, False, True, False]
+    assert {each["orphan"] for each in found.values()} == {False}
+    # A polling agent beside it has a publisher of its own.
+    log = Written(spool.zero)
+    log.offer([log.publisher("bus")], [sample(1)], START)
+    log.close()
+    assert {each["orphan"] for each in spool.json("list")} == {False}
+
+
 @pytest.mark.parametrize("command", ["list", "show", "check"])
 def test_without_a_log_that_is_said(spool: Spool, command: str) -> None:
     done = spool.run(command)

@@ -232,3 +232,18 @@ def test_leftovers_within_leftovers_are_not_forgotten(spool, monkeypatch):
     assert (spool / "1" / "from-3").is_dir()
     process = worker(copied(spool), 0, workers=1)
     assert {n // 1000 for n in process.drain("b")} == {0, 1, 2, 3}
+
+
+def test_files_of_others_in_the_directory_of_a_worker_that_is_gone_stay(spool):
+    filled(spool, workers=2)
+    (spool / "1" / "letters.db").write_bytes(b"not the log's")
+    process = worker(spool, 0, workers=1)
+    assert [path.name for path in process.directory.glob("from-1/*")] == ["letters.db"]
+    waited = len(process.drain("b"))
+    assert waited == 1000
+    process = process.stopped(names=["a", "b"])
+    assert process.counted("b") == (1000, 1000, 0, 0, 0), "nothing comes twice"
+    (process.directory / "from-1" / "letters.db").unlink()
+    process = process.stopped(names=["a", "b"])
+    assert not (process.directory / "from-1").exists()
+    assert process.rows("taken_over") == []

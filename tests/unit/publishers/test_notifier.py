@@ -110,9 +110,11 @@ def test_another_push_after_one_that_failed_is_sent_whole() -> None:
     assert len(broker.taken) == 3
 
 
-def test_what_no_message_holds_is_named_and_the_rest_arrives() -> None:
+@pytest.mark.parametrize("wire_format", ["native", "ceilometer"])
+def test_what_no_message_holds_is_named_and_the_rest_arrives(wire_format: str) -> None:
     broker = Broker()
-    tried = notifier(broker, agent={"publisher.max_message_bytes": 1 << 13})
+    agent = {"publisher.max_message_bytes": 1 << 13}
+    tried = notifier(broker, {"wire_format": wire_format}, agent)
     noise = {str(n): hashlib.sha256(bytes([n])).hexdigest() for n in range(256)}
     large = Resource(
         "b", None, None, "instance", {"x": noise, "y": {v: n for n, v in noise.items()}}
