@@ -184,11 +184,11 @@ def test_what_ceilometer_polls_is_the_same_through_its_agent_and_ours(
         agent.wait_until(lambda: len(agent.lines(made.directory / "out")) >= wanted.total())
         assert Counter(map(comparable, agent.lines(made.directory / "out"))) == wanted
         assert made.letters() == []
-    moving = {
-        each["volume"] for each in theirs.samples()
-        if each["name"] == "cpu" and each["resource_id"] == guests[0].uuid
+    counted = {
+        each["name"] for each in theirs.samples()
+        if each["volume"] and guests[0].uuid in each["resource_id"]
     }  # fmt: skip
-    assert len(moving) > 1
+    assert counted >= POLLED, "the guest has done something"
 
 
 def test_what_we_poll_arrives_through_ceilometer_s_agent(
