@@ -111,7 +111,10 @@ class _Reader:
             raise Rejected(Reason.SIGNATURE, "it is signed with a secret that is not known")
 
     def _fits(self, data: bytes, given: str) -> bool:
-        return any(hmac.compare_digest(sign(data), given) for sign in self._signers)
+        for sign in self._signers:  # noqa: SIM110 - any() of a generator takes a microsecond more
+            if hmac.compare_digest(sign(data), given):
+                return True
+        return False
 
     def _meter(self, document: dict[str, Any]) -> Meter:
         key = document["counter_name"], document["counter_unit"], document["counter_type"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -24,6 +25,8 @@ SOURCE: Final = "openstack"
 
 ENVELOPE: Final = 1024
 """Bytes that oslo.messaging puts around a payload, at most, beside the quoting of its JSON."""
+
+_JSON: Final = json.JSONEncoder(allow_nan=False)
 
 
 class Unsendable(CeiloAgentError, ValueError):
@@ -60,7 +63,7 @@ def encode(samples: Sequence[Sample], *, keys: Keys, max_bytes: int) -> list[dic
     for number, sample in enumerate(samples):
         try:
             document = writer.document(sample)
-            size = _size(document)
+            size = writer.size(sample.resource, document)
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             refused[number] = f"{type(error).__name__}: {error}"
             continue
@@ -89,8 +92,8 @@ class _Writer:
 
     def __init__(self, keys: Keys) -> None:
         self._sign = signature.Signer(keys.current) if keys.current else None
-        self._text = signature.Text()
-        self._metadata: dict[int, tuple[Resource, dict[str, Any]]] = {}
+        self._text = signature.Text(operator.is_)
+        self._metadata: dict[int, tuple[Resource, dict[str, Any], int]] = {}
 
     def document(self, sample: Sample) -> dict[str, Any]:
         """Return a sample as Ceilometer writes it.
@@ -124,6 +127,15 @@ class _Writer:
             document[signature.KEY] = self._sign(self._text(document))
         return document
 
+    def size(self, resource: Resource, document: Mapping[str, Any]) -> int:
+        """Return the bytes that a document of a resource takes in oslo.messaging's message.
+
+        Raises:
+            ValueError: its volume is no finite number.
+        """
+        rest = {**document, signature.METADATA: None}
+        return _size(rest) + self._metadata[id(resource)][2] + 2  # and what parts it from the next
+
     def _metadata_of(self, resource: Resource) -> dict[str, Any]:
         # By identity, which lasts as long as the resource, kept here, does.
         known = self._metadata.get(id(resource))
@@ -131,7 +143,7 @@ class _Writer:
             return known[1]
         signature.check_text(resource.id, resource.project_id, resource.user_id)
         made = _through_json(resource.metadata)
-        self._metadata[id(resource)] = resource, made
+        self._metadata[id(resource)] = resource, made, _size(made)
         return made
 
 
@@ -145,11 +157,11 @@ def _through_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _size(document: Mapping[str, Any]) -> int:
-    """Return the bytes that a sample takes in oslo.messaging's message: JSON, quoted as text.
+def _size(value: Any) -> int:
+    """Return the bytes of JSON that is quoted as text in JSON.
 
     Raises:
-        ValueError: its volume is no finite number.
+        ValueError: a number is not finite.
     """
-    text = json.dumps(document, allow_nan=False)
-    return len(text) + text.count('"') + text.count("\\") + 2  # and what parts it from the next
+    text = _JSON.encode(value)
+    return len(text) + text.count('"') + text.count("\\")

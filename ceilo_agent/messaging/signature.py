@@ -10,15 +10,37 @@ itself is left out.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from ceilo_agent.messaging.message import Reason, Rejected
+
 KEY: Final = "message_signature"
 METADATA: Final = "resource_metadata"
 
+LARGEST: Final = 1 << 22
+"""Characters that a sample's signature may be of.
+
+Each pair has the keys of all mappings around it, so that they could be very many more than those of
+the message, which is not trusted before.
+"""
+
+_LONG: Final = 256
+"""Characters of a key: what is below a longer one is written without keeping anything."""
+_KEPT: Final = 1 << 14
+"""Characters that are kept to be used again; longer text is not."""
+
+_PREFIX: Final = f"{METADATA}:"
+
 _BLOCK: Final = 64
 """Bytes that SHA-256 takes at a time."""
+
+_INNER: Final = bytes(each ^ 0x36 for each in range(256))
+_OUTER: Final = bytes(each ^ 0x5C for each in range(256))
+
+_BY_KEY: Final = itemgetter(0)
 
 
 class Signer:
@@ -31,8 +53,8 @@ class Signer:
         if len(secret) > _BLOCK:
             secret = hashlib.sha256(secret).digest()
         padded = secret.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in padded))
-        self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in padded))
+        self._inner = hashlib.sha256(padded.translate(_INNER))
+        self._outer = hashlib.sha256(padded.translate(_OUTER))
 
     def __call__(self, data: bytes) -> str:
         """Return the signature of what `Text` gives."""
@@ -67,23 +89,76 @@ class _Order(NamedTuple):
     behind: str
 
 
-class Text:
-    """Turns samples into what is signed; metadata that many of them share are written once."""
+class _Layout(NamedTuple):
+    """How mappings are written that have the same keys, and values of the same types.
 
-    def __init__(self) -> None:
+    Attributes:
+        text: what the values, sorted by key, are written into.
+        mappings: where a mapping is among them, and what its keys begin with.
+        lists: where a list is.
+    """
+
+    text: str
+    mappings: tuple[tuple[int, str], ...]
+    lists: tuple[int, ...]
+
+
+class _Family:
+    """Mappings that have the same keys under one prefix; most have values of the same types, too.
+
+    Attributes:
+        values: returns the values of one, sorted by key.
+    """
+
+    def __init__(self, prefix: str, keys: Sequence[str]) -> None:
+        self._prefix = prefix
+        self._keys = sorted(keys)
+        self._layouts: dict[tuple[type, ...], _Layout] = {}
+        self.values = _values(self._keys)
+
+    def layout(self, values: tuple[Any, ...]) -> _Layout:
+        """Return how these values are written."""
+        types = tuple(map(type, values))
+        found = self._layouts.get(types)
+        if found is None:
+            found = self._layouts[types] = self._made(types)
+        return found
+
+    def _made(self, types: Sequence[type]) -> _Layout:
+        names = [f"{self._prefix}{key}" for key in self._keys]
+        mappings = [n for n, each in enumerate(types) if issubclass(each, dict)]
+        lists = [n for n, each in enumerate(types) if issubclass(each, list | tuple)]
+        text = "".join(
+            "%s" if n in mappings else f"{_quoted(name)}%s" for n, name in enumerate(names)
+        )
+        return _Layout(text, tuple((n, f"{names[n]}:") for n in mappings), tuple(lists))
+
+
+class Text:
+    """Turns samples into what is signed; metadata that many of them share are written once.
+
+    Args:
+        same: tells whether two metadata are written alike. With `operator.eq`, some that are not
+            are taken for it, as ``1 == 1.0 == True``.
+    """
+
+    def __init__(self, same: Callable[[Any, Any], bool] = operator.eq) -> None:
+        self._same = same
         self._orders: dict[tuple[str, ...], _Order] = {}
-        self._metadata: dict[object, tuple[Any, str]] = {}
+        self._written: dict[tuple[str, str], tuple[Mapping[str, Any], str]] = {}
+        self._families: dict[tuple[str, ...], _Family] = {}
 
     def __call__(self, document: Mapping[str, Any]) -> bytes:
         """Return the bytes that a sample's signature is of, as a rule: see `exact`.
 
-        Equal metadata are taken for the same, though ``1 == 1.0 == True``, and values beside them
-        for plain ones, which Ceilometer's are.
+        Values beside the metadata are taken for plain ones, which Ceilometer's are.
 
         Args:
             document: the sample.
 
         Raises:
+            RecursionError: lists are nested too deeply.
+            Rejected: they are too many.
             UnicodeEncodeError: text that is none.
         """
         metadata = document.get(METADATA)
@@ -95,27 +170,65 @@ class Text:
             order = self._orders[keys] = _order(keys)
         head = order.before % order.head(document)
         tail = order.behind % order.tail(document)
-        return f"{head}{self._pairs(metadata, document.get('resource_id'))}{tail}".encode()
+        pairs = self._shared(_PREFIX, metadata, f"of {document.get('resource_id')}")
+        return f"{head}{pairs}{tail}".encode()
 
     @staticmethod
     def exact(document: Mapping[str, Any]) -> bytes:
         """Return the bytes that a sample's signature is of, whatever it holds; slower.
 
         Raises:
-            RecursionError: it is nested too deeply.
+            RecursionError: lists are nested too deeply.
+            Rejected: they are too many.
             UnicodeEncodeError: text that is none.
         """
-        rest = {key: value for key, value in document.items() if key != KEY}
-        return "".join(_flat("", rest)).encode()
+        return _joined("", {key: item for key, item in document.items() if key != KEY}).encode()
 
-    def _pairs(self, metadata: dict[str, Any], owner: object) -> str:
-        owner = owner if isinstance(owner, str) else None
-        known = self._metadata.get(owner)
-        if known is not None and (known[0] is metadata or known[0] == metadata):
+    def _shared(self, prefix: str, mapping: Mapping[str, Any], owner: str) -> str:
+        """Return what `_joined` does; the last of each owner is written once."""
+        key = prefix, owner
+        known = self._written.get(key)
+        if known is not None and (known[0] is mapping or self._same(known[0], mapping)):
             return known[1]
-        made = "".join(_flat(f"{METADATA}:", metadata))
-        self._metadata[owner] = metadata, made
+        made = self._mapping(prefix, mapping, self._below if owner else _joined)
+        if len(made) <= _KEPT:
+            self._written[key] = mapping, made
         return made
+
+    def _below(self, prefix: str, mapping: Mapping[str, Any]) -> str:
+        if len(prefix) > _LONG:
+            return _joined(prefix, mapping)
+        return self._shared(prefix, mapping, "")
+
+    def _mapping(
+        self,
+        prefix: str,
+        mapping: Mapping[str, Any],
+        below: Callable[[str, Mapping[str, Any]], str],
+    ) -> str:
+        """Return what `_joined` does.
+
+        Args:
+            prefix: a short one.
+            mapping: to be written.
+            below: writes mappings in it.
+        """
+        key = (prefix, *mapping)
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = _Family(prefix, key[1:])
+        values = family.values(mapping)
+        text, mappings, lists = family.layout(values)
+        if mappings or lists:
+            written = list(values)
+            room = LARGEST
+            for place, name in mappings:
+                made = written[place] = below(name, values[place])
+                room = _less(room, len(made))
+            for place in lists:
+                written[place] = _bytes(values[place])
+            values = tuple(written)
+        return text % values
 
 
 def _order(keys: Sequence[str]) -> _Order:
@@ -132,24 +245,61 @@ def _values(keys: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...
 
 
 def _template(keys: Sequence[str]) -> str:
-    return "".join(f"{key.replace('%', '%%')}%s" for key in keys)
+    return "".join(f"{_quoted(key)}%s" for key in keys)
 
 
-def _flat(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
-    """Yield keys and values, those of a mapping in it under a longer key."""
-    for key, item in sorted(value.items(), key=itemgetter(0)):
-        name = f"{prefix}{key}"
-        if isinstance(item, dict):
-            yield from _flat(f"{name}:", item)
+def _quoted(key: str) -> str:
+    return key.replace("%", "%%")
+
+
+def _joined(prefix: str, mapping: Mapping[str, Any]) -> str:
+    """Return keys and values, those of a mapping in it under a longer key.
+
+    Raises:
+        RecursionError: lists are nested too deeply.
+        Rejected: they are too many.
+    """
+    parts: list[str] = []
+    room = LARGEST
+    open_: list[tuple[str, Iterator[tuple[str, Any]]]] = [(prefix, _sorted(mapping))]
+    while open_:
+        prefix, items = open_[-1]
+        for key, item in items:
+            name = f"{prefix}{key}"
+            room = _less(room, len(name))
+            if isinstance(item, dict):
+                open_.append((f"{name}:", _sorted(item)))
+                break
+            text = str(_bytes(item)) if isinstance(item, list | tuple) else str(item)
+            room = _less(room, len(text))
+            parts += name, text
         else:
-            yield name
-            yield str(_bytes(item)) if isinstance(item, list | tuple) else str(item)
+            open_.pop()
+    return "".join(parts)
+
+
+def _sorted(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return iter(sorted(mapping.items(), key=_BY_KEY))
+
+
+def _less(room: int, taken: int) -> int:
+    """Return what is left.
+
+    Raises:
+        Rejected: nothing is.
+    """
+    if taken > room:
+        what = f"what its signature is of is larger than {LARGEST} characters"
+        raise Rejected(Reason.TOO_LARGE, what)
+    return room - taken
 
 
 def _bytes(value: Any) -> Any:
     """Return what stands for a value in a list: text as bytes, mappings sorted."""
+    if isinstance(value, str):
+        return value.encode()
     if isinstance(value, dict):
-        return {_bytes(key): _bytes(value[key]) for key in sorted(value)}
+        return {_bytes(key): _bytes(item) for key, item in sorted(value.items(), key=_BY_KEY)}
     if isinstance(value, list | tuple):
         return [_bytes(item) for item in value]
-    return value.encode() if isinstance(value, str) else value
+    return value
