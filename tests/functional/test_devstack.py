@@ -508,6 +508,7 @@ def test_points_arrive_in_gnocchi(cloud, controller):
     assert shown["display_name"] == "test"
 
 
+@pytest.mark.long
 def test_a_compute_node_beside_it_sends_to_the_same_notification_agent(cloud, tmp_path, controller):
     settings = cloud.settings | {
         "DISABLED_SERVICES": "ceilometer-acentral,ceilometer-anotification",
@@ -533,6 +534,7 @@ def test_a_compute_node_beside_it_sends_to_the_same_notification_agent(cloud, tm
         node.close()
 
 
+@pytest.mark.long
 def test_grenade_stops_upgrades_and_starts_the_agents(controller):
     before = controller.pids()
     assert [call[1] for call in controller.upgrade("shutdown.sh")] == [*ALL, *ALL]

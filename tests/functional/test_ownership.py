@@ -53,7 +53,10 @@ while True:
 """
 
 
-@pytest.fixture(scope="module", params=[redis, etcd, zookeeper], ids=lambda each: each.__name__)
+BACKENDS: Final = [redis, zookeeper, pytest.param(etcd, marks=pytest.mark.long)]
+
+
+@pytest.fixture(scope="module", params=BACKENDS, ids=["redis", "zookeeper", "etcd"])
 def backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
