@@ -78,8 +78,11 @@ class Membership:
     ) -> None:
         self.members: tuple[str, ...] = ()
         self._url, self._group, self._member = url, group.encode(), member
-        self._timeout, self._beat = timeout, beat
-        _coordinator(url, member, timeout)
+        # What stands in the URL goes to tooz, and must be what is reckoned with here.
+        given = dict(parse_qsl(urlsplit(url).query)).get("timeout")
+        self._timeout = _seconds(given, url) if given else timeout
+        self._beat = min(beat, self._timeout / 8)
+        _coordinator(url, member, self._timeout)
         self._coordinator: Any = None
         self._locks: dict[str, Any] = {}
         self._beaten = float("-inf")
@@ -254,6 +257,22 @@ class Membership:
             coordinator.stop()
 
 
+def _seconds(text: str, url: str) -> float:
+    """Return a number of seconds from a URL.
+
+    Raises:
+        ConfigError: it is none, or too small for heartbeats.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 2 <= found <= 3600:
+        what = f"[coordination] backend_url {masked(url)}: timeout={text} is not from 2 to 3600 s"
+        raise ConfigError([Fault("options", 0, 0, what)])
+    return found
+
+
 def _coordinator(url: str, member: str, timeout: float) -> Any:
     """Return tooz's coordinator; nothing is connected yet.
 
@@ -265,7 +284,7 @@ def _coordinator(url: str, member: str, timeout: float) -> Any:
     # It tells of each of its own tries; ours are told once.
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     parts = urlsplit(url)
-    options = {"timeout": str(max(1, int(timeout)))} | dict(parse_qsl(parts.query))
+    options = dict(parse_qsl(parts.query)) | {"timeout": str(int(timeout))}
     whole = urlunsplit(parts._replace(query=urlencode(options)))
     try:
         return coordination.get_coordinator(whole, member.encode())

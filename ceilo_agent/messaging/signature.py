@@ -125,13 +125,19 @@ class _Family:
         return found
 
     def _made(self, types: Sequence[type]) -> _Layout:
-        names = [f"{self._prefix}{key}" for key in self._keys]
-        mappings = [n for n, each in enumerate(types) if issubclass(each, dict)]
-        lists = [n for n, each in enumerate(types) if issubclass(each, list | tuple)]
-        text = "".join(
-            "%s" if n in mappings else f"{_quoted(name)}%s" for n, name in enumerate(names)
-        )
-        return _Layout(text, tuple((n, f"{names[n]}:") for n in mappings), tuple(lists))
+        text: list[str] = []
+        mappings: list[tuple[int, str]] = []
+        lists: list[int] = []
+        for place, (key, kind) in enumerate(zip(self._keys, types, strict=True)):
+            name = f"{self._prefix}{key}"
+            if issubclass(kind, dict):
+                mappings.append((place, f"{name}:"))
+                text.append("%s")
+                continue
+            if issubclass(kind, list | tuple):
+                lists.append(place)
+            text.append(f"{_quoted(name)}%s")
+        return _Layout("".join(text), tuple(mappings), tuple(lists))
 
 
 class Text:
@@ -158,7 +164,7 @@ class Text:
 
         Raises:
             RecursionError: lists are nested too deeply.
-            Rejected: they are too many.
+            Rejected: it is more than `LARGEST`.
             UnicodeEncodeError: text that is none.
         """
         metadata = document.get(METADATA)
@@ -179,7 +185,7 @@ class Text:
 
         Raises:
             RecursionError: lists are nested too deeply.
-            Rejected: they are too many.
+            Rejected: it is more than `LARGEST`.
             UnicodeEncodeError: text that is none.
         """
         return _joined("", {key: item for key, item in document.items() if key != KEY}).encode()
@@ -257,7 +263,7 @@ def _joined(prefix: str, mapping: Mapping[str, Any]) -> str:
 
     Raises:
         RecursionError: lists are nested too deeply.
-        Rejected: they are too many.
+        Rejected: it is more than `LARGEST`.
     """
     parts: list[str] = []
     room = LARGEST

@@ -215,6 +215,12 @@ def test_metadata_however_deep_cost_no_other_sample() -> None:
 # -- the signature -------------------------------------------------------------------------------
 
 
+def test_all_that_ceilometer_signed_is_verified() -> None:
+    for secret in {each["secret"] for each in SIGNED}:
+        documents = [each["document"] for each in SIGNED if each["secret"] == secret]
+        assert not decode(documents, Keys(secret.encode())).refused
+
+
 @pytest.mark.parametrize(
     "keys", [SIGNING, Keys(b"new", SECRET), Keys(SECRET, b"old")], ids=["one", "old", "new"]
 )
@@ -265,6 +271,13 @@ def test_fields_that_hold_more_than_ceilometer_s_are_verified() -> None:
     made = document(source={"a": ["b"]}, more=["x"])
     made["message_signature"] = Signer(SECRET)(Text.exact(made))
     assert one(made, SIGNING).volume == POLLED["counter_volume"]
+
+
+def test_what_a_signature_cannot_be_of_costs_no_other_sample() -> None:
+    long = document(resource_metadata={"k" * 400_000: {str(number): 1 for number in range(20_000)}})
+    found = decode([POLLED, long, POLLED], SIGNING)
+    assert len(found.samples) == 2
+    assert [each.reason for each in found.refused] == [Reason.TOO_LARGE]
 
 
 # -- written -------------------------------------------------------------------------------------
@@ -343,6 +356,14 @@ def test_metadata_are_signed_as_they_are_read(value: Any, expected: Any) -> None
     found = decode(payload, SIGNING)
     assert not found.refused
     assert found.samples[0].resource.metadata == {"a": expected}
+
+
+@pytest.mark.parametrize("other", [1.0, True])
+def test_equal_metadata_that_are_written_otherwise_are_signed_as_they_are(other: Any) -> None:
+    resources = [Resource("r", None, None, "instance", {"n": n, "f": {"n": n}}) for n in (1, other)]
+    (payload,) = over_the_wire([sample(resource=each) for each in resources * 2], SIGNING)
+    for each in payload["samples"]:
+        assert each["message_signature"] == Signer(SECRET)(Text.exact(each))
 
 
 # -- whatever comes ------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two notification agents share the queues of a broker, and one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.functional import agent, split
+from tests.functional.conftest import lacking
+from tests.functional.split import Agent, Hosts
+from tests.services import rabbitmq, redis
+from tests.services.errors import ServiceUnavailable
+
+
+def owned(made: Agent) -> set[str]:
+    """Return the queues that an agent with one worker consumes, as its log has it."""
+    said = [line for line in made.log.read_text().splitlines() if "queues consumed: " in line]
+    names = said[-1].partition("queues consumed: ")[2] if said else "none"
+    return set() if names == "none" else set(names.split(", "))
+
+
+def start(made: Agent) -> subprocess.Popen[bytes]:
+    with made.log.open("a") as output:
+        return subprocess.Popen(
+            [*agent.COMMAND, "--config-file", str(made.config), "notification"],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def test_two_agents_share_the_queues_and_one_goes_on_for_both(tmp_path: Path) -> None:
+    try:
+        with (
+            rabbitmq.running(tmp_path / "rabbitmq") as broker,
+            redis.running(tmp_path / "redis") as back,
+        ):
+            more = f"[coordination]\nbackend_url = {back.url}?timeout=4\n"
+            one = Agent.made(tmp_path / "one", broker.url, more=more)
+            other = Agent.made(tmp_path / "other", broker.url, more=more)
+            _live_and_die(broker.url, one, other)
+    except ServiceUnavailable as error:
+        lacking(str(error))
+
+
+def _live_and_die(url: str, one: Agent, other: Agent) -> None:
+    whole = {str(number) for number in range(split.QUEUES)}
+
+    def shared() -> bool:
+        first, second = owned(one), owned(other)
+        return len(first) == len(second) == split.QUEUES / 2 and first | second == whole
+
+    with split.running(one), Hosts(url) as hosts:
+        killed = start(other)
+        agent.wait_until(shared, 60, "they do not share")
+        before = len(hosts.sent)
+        agent.wait_until(lambda: len(hosts.sent) > before + 400 and one.points() and other.points())
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+        agent.wait_until(lambda: owned(one) == whole, 60, "nobody has the queues of the dead one")
+        again = start(other)
+        try:
+            agent.wait_until(shared, 60, "it is not taken back")
+            before = len(hosts.sent)
+            agent.wait_until(lambda: len(hosts.sent) > before + 400)
+            hosts.__exit__()
+            wanted = set(hosts.sent)
+            agent.wait_until(
+                lambda: wanted <= {*one.points(), *other.points()}, 60, "points are missing"
+            )
+            assert wanted == {*one.points(), *other.points()}
+        finally:
+            again.terminate()
+            again.wait(60)
