@@ -32,9 +32,10 @@ BAD = Meter("bad.meter", "ns", SampleType.CUMULATIVE)
 GUEST = Resource("guest-1", "project", "user", "instance", {"display_name": "web"})
 
 ON_THIS_MACHINE = {"console", "file", "local", "prometheus"}
+"""Kinds that send nothing over the network."""
+
 OVER_A_BROKER = {"notifier"}
 """Tried with a real one, in ``tests/functional/test_bus.py``."""
-"""Kinds that send nothing over the network."""
 
 
 @pytest.fixture(params=sorted(NETWORKED))
