@@ -53,7 +53,10 @@ while True:
 """
 
 
-BACKENDS: Final = [redis, zookeeper, pytest.param(etcd, marks=pytest.mark.long)]
+BACKENDS: Final = [
+    redis,
+    *(pytest.param(each, marks=pytest.mark.long) for each in (zookeeper, etcd)),
+]
 
 
 @pytest.fixture(scope="module", params=BACKENDS, ids=["redis", "zookeeper", "etcd"])
