@@ -30,7 +30,7 @@ from tests.guests.paths import cache_dir, locked, need_root, run_dir
 
 PREFIX = "ceilo-test-"
 VALID_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
 # QEMU's start takes the host's processors; its end is mostly waiting.
 _START_THREADS = 4
 _REMOVE_THREADS = 12
@@ -122,9 +122,17 @@ class Guest:
             return ""
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
-        """Wait until a booted guest has done its first work and its balloon reports memory."""
+        """Wait until a booted guest has done its first work and its balloon reports memory.
+
+        A guest without hardware support may lock up as it boots; it is reset once.
+        """
         deadline = time.monotonic() + timeout
+        patience = time.monotonic() + timeout / 2
         while not self._is_ready():
+            if time.monotonic() > patience:
+                patience = deadline
+                with self.domain() as domain:
+                    domain.reset(0)
             if time.monotonic() > deadline:
                 said = self.console_text().strip().splitlines()
                 last = said[-1].strip() if said else "its console is empty"
