@@ -18,6 +18,7 @@ import msgspec
 from ceilo_agent import options
 from ceilo_agent.cli.configuration import Configuration, differences, limits
 from ceilo_agent.definition.pipeline import PipelineFile
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import CeiloAgentError, ConfigError
 from ceilo_agent.pipeline.pipeline import Pipeline
 
@@ -46,12 +47,12 @@ class Agent(ABC):
 
     Args:
         configuration: what is in force.
-        name: of the agent, its directory in ``[delivery] spool_dir``; `worker` is the one in that.
+        role: names the agent's directory in ``[delivery] spool_dir``; `worker` is the one in that.
         workers: how many of them there are.
     """
 
     def __init__(
-        self, configuration: Configuration, name: str, worker: int = 0, workers: int = 1
+        self, configuration: Configuration, role: Role, worker: int = 0, workers: int = 1
     ) -> None:
         self.reloads = Reloads()
         # Its put() may be called by a signal's handler whatever the thread is at; an event's
@@ -64,7 +65,7 @@ class Agent(ABC):
         self.pipeline = Pipeline(
             configuration.file,
             configuration.context,
-            options.spool_path(conf) / name / str(worker),
+            options.spool_path(conf) / role / str(worker),
             limits=limits(conf),
             workers=workers,
             fsync=conf.delivery.fsync == "always",

@@ -21,6 +21,11 @@ def output_option(*forms: str, about: str) -> Callable[[Command], Command]:
     )
 
 
+spool_option = click.option(
+    "--spool-dir", metavar="PATH", help="The directory, instead of [delivery] spool_dir."
+)
+
+
 def words(value: str) -> list[str]:
     """Split at commas; an empty list is wrong use."""
     found = [word for word in (part.strip() for part in value.split(",")) if word]

@@ -16,6 +16,7 @@ from ceilo_agent.cli.agent import Agent
 from ceilo_agent.cli.configuration import Configuration, limits, read_notification
 from ceilo_agent.cli.letters.inherit import inherit
 from ceilo_agent.coordination.membership import Membership
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.messaging import topics
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.listener import Listener
@@ -34,9 +35,6 @@ from ceilo_agent.notification.receiver import Receiver
 from ceilo_agent.sample import Batch
 
 LOG = logging.getLogger(__name__)
-
-AGENT: Final = "notification"
-"""Its directory in ``[delivery] spool_dir``; each worker has one in it."""
 
 STOP_WITHIN: Final = 10.0
 """Seconds that what is being taken may take when consuming ends."""
@@ -71,11 +69,10 @@ class Consumer(Agent):
 
     def __init__(self, configuration: Configuration, number: int) -> None:
         conf = configuration.conf
-        super().__init__(configuration, AGENT, number, conf.notification.workers)
+        super().__init__(configuration, Role.NOTIFICATION, number, conf.notification.workers)
         self._number = number
-        self._closed = threading.Event()
         context = configuration.context
-        directory = options.spool_path(conf) / AGENT
+        directory = options.spool_path(conf) / Role.NOTIFICATION
         told = conf.notification
         self._urls = urls(conf)
         self._files = context.config_files
@@ -106,7 +103,7 @@ class Consumer(Agent):
             batch_size=0 if told.ceilometer_topics or self._urls[1:] else told.batch_size,
             batch_timeout=told.batch_timeout,
         )
-        self._unmatched = Growing("%d samples came that no source takes: they go nowhere")
+        self._unmatched = Growing("%s came that no source takes: they go nowhere")
         self._own = OwnMeters(
             context.host, number, told.meters_interval, self._figures, time.time()
         )
@@ -115,7 +112,7 @@ class Consumer(Agent):
         """Open the publishers, and take over what workers that are no more left; see `Agent`."""
         super().open()
         conf = self._configuration.conf
-        directory = options.spool_path(conf) / AGENT / str(self._number)
+        directory = options.spool_path(conf) / Role.NOTIFICATION / str(self._number)
         if directory.parent.is_dir():
             inherit(self.receiver.letters, directory, conf.notification.workers)
 
@@ -131,7 +128,7 @@ class Consumer(Agent):
         self.receiver.stop()
         self._backlog.stop()
         self.receiver.tell(now=True)
-        self._unmatched.tell(self.pipeline.routes.unmatched, now=True)
+        self._unmatched.tell({"samples": self.pipeline.routes.unmatched}, now=True)
         self.receiver.letters.close()
         counted = self.receiver.counters
         LOG.info(
@@ -146,11 +143,6 @@ class Consumer(Agent):
             self.pipeline.routes.strangers,
         )
         self._close()
-        self._closed.set()
-
-    def wait_closed(self, seconds: float) -> bool:
-        """Wait until `stop` is done, and say whether it is."""
-        return self._closed.wait(seconds)
 
     # -- what is consumed ------------------------------------------------------------------------
 
@@ -165,7 +157,7 @@ class Consumer(Agent):
             return None
         # No two may have one name, whatever their hosts are called.
         self._member = f"{host}-{self._number}-{uuid.uuid4().hex[:8]}"
-        return Membership(url, f"ceilo_agent-{AGENT}", self._member)
+        return Membership(url, f"ceilo_agent-{Role.NOTIFICATION}", self._member)
 
     def _share(self) -> Collection[str]:
         workers = self._configuration.conf.notification.workers
@@ -272,7 +264,7 @@ class Consumer(Agent):
         """Try again what operators marked, tell of what was set aside, and sample ourselves."""
         self.receiver.replay()
         self.receiver.tell()
-        self._unmatched.tell(self.pipeline.routes.unmatched)
+        self._unmatched.tell({"samples": self.pipeline.routes.unmatched})
         batch = self._own.batch(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
         if batch is not None:
             # What no source takes counts nowhere: nobody sent it.

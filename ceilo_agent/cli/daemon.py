@@ -14,6 +14,7 @@ from ceilo_agent import options
 from ceilo_agent.cli.agent import Agent, warn
 from ceilo_agent.cli.configuration import Configuration, limits, read
 from ceilo_agent.definition.pipeline import unknown_meters
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.meters.elsewhere import elsewhere
@@ -22,9 +23,6 @@ from ceilo_agent.polling.lane import MAX_CYCLE
 from ceilo_agent.sample import Batch
 
 LOG = logging.getLogger(__name__)
-
-AGENT: Final = "polling"
-"""Its directory in ``[delivery] spool_dir``; there is one worker."""
 
 CYCLE_WITHIN: Final = MAX_CYCLE + 2.0
 """Seconds that a reload waits for the cycles at hand to end."""
@@ -52,7 +50,7 @@ class Daemon(Agent):
         hangup_ends: bool = False,
     ) -> None:
         configuration = read(conf)
-        super().__init__(configuration, AGENT)
+        super().__init__(configuration, Role.POLLING)
         self._hangup_ends = hangup_ends
         signal.signal(signal.SIGHUP, self._on_signal)
         self._listen = listen

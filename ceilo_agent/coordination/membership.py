@@ -12,7 +12,6 @@ import contextlib
 import logging
 import queue
 import random
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from ceilo_agent.definition.secret import masked, without_secrets
 from ceilo_agent.errors import ConfigError, Fault
 
 LOG = logging.getLogger(__name__)
@@ -36,22 +36,6 @@ ANSWER_WITHIN: Final = 5.0
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries to reach the back end, at most."""
-
-_USER: Final = re.compile(r"//[^/@]*@")
-
-
-def masked(url: str) -> str:
-    """Return a URL without its user name and password."""
-    return _USER.sub("//***@", url)
-
-
-def check(url: str) -> None:
-    """Look whether there is a driver for a URL, without connecting.
-
-    Raises:
-        ConfigError: there is none, or what it needs is not installed.
-    """
-    _coordinator(url, "check", TIMEOUT)
 
 
 class Membership:
@@ -80,7 +64,8 @@ class Membership:
         self._url, self._group, self._member = url, group.encode(), member
         # What stands in the URL goes to tooz, and must be what is reckoned with here.
         given = dict(parse_qsl(urlsplit(url).query)).get("timeout")
-        self._timeout = _seconds(given, url) if given else timeout
+        # Whole seconds: its drivers know no others.
+        self._timeout = int(_seconds(given, url) if given else timeout)
         self._beat = min(beat, self._timeout / 8)
         _coordinator(url, member, self._timeout)
         self._coordinator: Any = None
@@ -273,7 +258,7 @@ def _seconds(text: str, url: str) -> float:
     return found
 
 
-def _coordinator(url: str, member: str, timeout: float) -> Any:
+def _coordinator(url: str, member: str, timeout: int) -> Any:
     """Return tooz's coordinator; nothing is connected yet.
 
     Raises:
@@ -284,7 +269,7 @@ def _coordinator(url: str, member: str, timeout: float) -> Any:
     # It tells of each of its own tries; ours are told once.
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query)) | {"timeout": str(int(timeout))}
+    options = dict(parse_qsl(parts.query)) | {"timeout": str(timeout)}
     whole = urlunsplit(parts._replace(query=urlencode(options)))
     try:
         return coordination.get_coordinator(whole, member.encode())
@@ -305,7 +290,7 @@ def _is_held(lock: Any) -> bool:
 
 
 def _words(error: Exception) -> str:
-    said = masked(str(error)).strip().splitlines()
+    said = without_secrets(str(error)).strip().splitlines()
     return said[0] if said else type(error).__name__
 
 

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A password or token in an option: as it is, or in a file."""
+"""A password or token in an option: as it is, in a file, or in a URL."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, Self
 
-from ceilo_agent.errors import Malformed
+from ceilo_agent.errors import ConfigError, Fault, Malformed
 from ceilo_agent.plugins import Parsed
 
 _FILE: Final = "file:"
+
+_SCHEME: Final = re.compile(r"[\w+.-]*://|//")
+
+_URL: Final = re.compile(r"[\w+]+://[^\s'\"]*")
 
 
 class Secret(Parsed):
@@ -61,3 +66,43 @@ class Secret(Parsed):
 
     def __repr__(self) -> str:
         return "<Secret>" if self.path is None else f"<Secret in {self.path}>"
+
+
+def option_secret(option: str, text: str | None) -> str:
+    """Return what an option of the agent has, or the file that it names; empty without one.
+
+    Args:
+        option: as it is written, ``[section] name``.
+        text: what was given.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        return Secret.parse(text).read() if text else ""
+    except (Malformed, OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([Fault("options", 0, 0, f"{option} cannot be read: {reason}")]) from error
+
+
+def masked(url: str) -> str:
+    """Return a URL without the names and passwords of its hosts.
+
+    Passwords may hold what ought to be escaped: rather a host is left out than a part of one shown.
+    """
+    start = _SCHEME.match(url)
+    scheme = start[0] if start else ""
+    before, at, last = url[len(scheme) :].rpartition("@")
+    if not at:
+        return url
+    # user:password@first,user:password - of a list of hosts all but the last host.
+    parts = before.split("@")
+    pairs = [part.partition(",") for part in parts[1:]]
+    plain = "/" not in before and before.count(",") == len(pairs)
+    hosts = [host for host, _, _ in pairs] if plain else []
+    return scheme + ",".join(f"***@{host}" for host in [*hosts, last])
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with every URL in it masked."""
+    return _URL.sub(lambda found: masked(found[0]), text)

@@ -8,6 +8,6 @@ its publisher ``notifier://``). `doc/source/ceilometer_messages.rst` has the fie
 from __future__ import annotations
 
 from ceilo_agent.messaging.ceilometer_reader import GENERIC, Decoded, Refused, decode
-from ceilo_agent.messaging.ceilometer_writer import AT_ONCE, SOURCE, Unsendable, encode
+from ceilo_agent.messaging.ceilometer_writer import AT_ONCE, SOURCE, encode
 
-__all__ = ["AT_ONCE", "GENERIC", "SOURCE", "Decoded", "Refused", "Unsendable", "decode", "encode"]
+__all__ = ["AT_ONCE", "GENERIC", "SOURCE", "Decoded", "Refused", "decode", "encode"]

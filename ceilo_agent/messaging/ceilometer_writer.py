@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ceilo_agent.errors import CeiloAgentError
 from ceilo_agent.messaging import signature
 from ceilo_agent.messaging.keys import Keys
+from ceilo_agent.messaging.message import Unsendable
 from ceilo_agent.messaging.packing import clean, plain
 from ceilo_agent.sample import Resource, Sample, isotime
 
@@ -27,21 +27,6 @@ ENVELOPE: Final = 1024
 """Bytes that oslo.messaging puts around a payload, at most, beside the quoting of its JSON."""
 
 _JSON: Final = json.JSONEncoder(allow_nan=False)
-
-
-class Unsendable(CeiloAgentError, ValueError):
-    """Some samples can be put in no message, or in none that is small enough.
-
-    Attributes:
-        refused: why, by the index of the sample.
-        payloads: of all others, in their order.
-    """
-
-    def __init__(self, refused: Mapping[int, str], payloads: Sequence[dict[str, Any]]) -> None:
-        self.refused = refused
-        self.payloads = payloads
-        number, reason = next(iter(refused.items()))
-        super().__init__(f"{len(refused)} samples cannot be sent; number {number}: {reason}")
 
 
 def encode(samples: Sequence[Sample], *, keys: Keys, max_bytes: int) -> list[dict[str, Any]]:

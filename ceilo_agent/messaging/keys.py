@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from ceilo_agent.definition.secret import Secret
-from ceilo_agent.errors import ConfigError, Fault, Malformed
+from ceilo_agent.definition.secret import option_secret
+from ceilo_agent.errors import ConfigError, Fault
 
 
 class Keys(NamedTuple):
@@ -47,14 +47,7 @@ class Keys(NamedTuple):
 
 
 def _read(name: str, text: str | None) -> bytes:
-    if not text:
-        return b""
-    try:
-        secret = Secret.parse(text).read().encode()
-    except (Malformed, OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        what = f"[publisher] {name} cannot be read: {reason}"
-        raise ConfigError([Fault("options", 0, 0, what)]) from error
-    if not secret:
+    secret = option_secret(f"[publisher] {name}", text).encode()
+    if text and not secret:
         raise ConfigError([Fault("options", 0, 0, f"[publisher] {name} names an empty file")])
     return secret

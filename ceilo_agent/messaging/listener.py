@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from ceilo_agent.definition.secret import masked
 from ceilo_agent.messaging import outages
 from ceilo_agent.messaging.consumption import Consumption
 from ceilo_agent.messaging.message import Message
-from ceilo_agent.messaging.reasons import hosts, masked, words
+from ceilo_agent.messaging.reasons import hosts, words
 from ceilo_agent.messaging.transport import connect, durable
 
 LOG = logging.getLogger(__name__)

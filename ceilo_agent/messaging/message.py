@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ceilo_agent.errors import CeiloAgentError
@@ -55,3 +56,18 @@ class Rejected(CeiloAgentError, ValueError):
     def __init__(self, reason: Reason, words: str) -> None:
         super().__init__(words)
         self.reason = reason
+
+
+class Unsendable(CeiloAgentError, ValueError):
+    """Some samples can be put in no message, or in none that is small enough.
+
+    Attributes:
+        refused: why, by the index of the sample.
+        made: of all others, in their order: frames, or payloads.
+    """
+
+    def __init__(self, refused: Mapping[int, str], made: Sequence[Any]) -> None:
+        self.refused = refused
+        self.made = made
+        number, reason = next(iter(refused.items()))
+        super().__init__(f"{len(refused)} samples cannot be sent; number {number}: {reason}")

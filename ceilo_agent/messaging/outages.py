@@ -11,7 +11,8 @@ import logging
 import threading
 from typing import Final
 
-from ceilo_agent.messaging.reasons import meaning, without_secrets
+from ceilo_agent.definition.secret import without_secrets
+from ceilo_agent.messaging.reasons import meaning
 
 LOG = logging.getLogger(__name__)
 

@@ -115,8 +115,7 @@ def pack(samples: Iterable[Sample]) -> bytes:
         [p.volume if isinstance(p, Previous) else 0 for p in previous],
         [sample.started for sample in samples],
     )
-    for name in _COLUMNS:
-        check_column(name, getattr(packed, name))
+    _check_columns(packed)
     check_tables(meters, resources, sources)
     try:
         return _ENCODER.encode(packed)
@@ -170,15 +169,16 @@ _COLUMNS: Final[Mapping[str, Set[type]]] = {
 _TEXT: Final = (str, type(None))
 
 
-def check_column(name: str, values: Iterable[object]) -> None:
-    """Refuse what could be written in a column, but not be read again.
+def _check_columns(packed: _Packed) -> None:
+    """Refuse what could be written, but not be read again.
 
     Raises:
         TypeError: it is there.
     """
-    odd = set(map(type, values)) - _COLUMNS[name]
-    if odd:
-        raise TypeError(f"{name} of type {', '.join(sorted(kind.__name__ for kind in odd))}")
+    for name, types in _COLUMNS.items():
+        odd = set(map(type, getattr(packed, name))) - types
+        if odd:
+            raise TypeError(f"{name} of type {', '.join(sorted(kind.__name__ for kind in odd))}")
 
 
 def check_tables(

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
-_SCHEME: Final = re.compile(r"[\w+.-]*://|//")
-
-_URL: Final = re.compile(r"[\w+]+://[^\s'\"]*")
+from ceilo_agent.definition.secret import masked, without_secrets
 
 _MEANINGS: Final = {
     "ACCESS_REFUSED": "the broker refuses the user or the password",
@@ -36,33 +33,10 @@ _MEANINGS: Final = {
 """By what is in the words of the libraries."""
 
 
-def masked(url: str) -> str:
-    """Return a URL without the names and passwords of its hosts.
-
-    Passwords may hold what ought to be escaped: rather a host is left out than a part of one shown.
-    """
-    start = _SCHEME.match(url)
-    scheme = start[0] if start else ""
-    before, at, last = url[len(scheme) :].rpartition("@")
-    if not at:
-        return url
-    # user:password@first,user:password - of a list of hosts all but the last host.
-    parts = before.split("@")
-    pairs = [part.partition(",") for part in parts[1:]]
-    plain = "/" not in before and before.count(",") == len(pairs)
-    hosts = [host for host, _, _ in pairs] if plain else []
-    return scheme + ",".join(f"***@{host}" for host in [*hosts, last])
-
-
 def hosts(url: str) -> list[str]:
     """Return the hosts of a URL, each with its port if that stands there."""
     netloc = masked(url).partition("://")[2].partition("/")[0]
     return [each.rpartition("@")[2] for each in netloc.split(",") if each]
-
-
-def without_secrets(text: str) -> str:
-    """Return a text with every URL in it masked."""
-    return _URL.sub(lambda found: masked(found[0]), text)
 
 
 def meaning(said: str) -> str:

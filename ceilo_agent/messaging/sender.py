@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import Retryable
 from ceilo_agent.messaging.outages import SENDING
-from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.messaging.reasons import words
 from ceilo_agent.messaging.transport import RABBIT, connect, durable
 
 PRIORITY: Final = "sample"

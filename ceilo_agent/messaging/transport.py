@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
-from ceilo_agent.definition.secret import Secret
-from ceilo_agent.errors import ConfigError, Fault, Malformed
+from ceilo_agent.definition.secret import masked, option_secret, without_secrets
+from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.messaging import outages, topics
-from ceilo_agent.messaging.reasons import masked, without_secrets
 from ceilo_agent.messaging.undecoded import let_through
 
 RABBIT: Final = "rabbit"
@@ -37,11 +36,7 @@ def read_url(text: str | None, option: str = "[DEFAULT] transport_url") -> str:
     Raises:
         ConfigError: there is none, or the file cannot be read.
     """
-    try:
-        url = Secret.parse(text).read() if text else ""
-    except (Malformed, OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError([Fault("options", 0, 0, f"{option} cannot be read: {reason}")]) from error
+    url = option_secret(option, text)
     if not url:
         hint = "write transport_url = rabbit://user:password@host:5672/"
         raise ConfigError([Fault("options", 0, 0, f"{option} is not given", hint)])

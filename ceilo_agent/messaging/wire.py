@@ -14,11 +14,10 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from ceilo_agent.errors import CeiloAgentError
 from ceilo_agent.messaging.columns import Change, changes, history, table
 from ceilo_agent.messaging.frame import MAX_BODY, Header, seal, unseal
 from ceilo_agent.messaging.keys import Keys
-from ceilo_agent.messaging.message import Reason, Rejected
+from ceilo_agent.messaging.message import Reason, Rejected, Unsendable
 from ceilo_agent.messaging.packing import check_tables, clean, cleaned, plain
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType, Volume
 
@@ -40,21 +39,6 @@ _Time = Annotated[float, Meta(ge=0.0, le=LATEST)]
 _Seconds = Annotated[float, Meta(gt=0.0, le=LATEST)]
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None)))
-
-
-class Unsendable(CeiloAgentError, ValueError):
-    """Some samples can be put in no frame, or in none that is small enough.
-
-    Attributes:
-        refused: why, by the index of the sample.
-        frames: of all others, in their order.
-    """
-
-    def __init__(self, refused: Mapping[int, str], frames: Sequence[bytes]) -> None:
-        self.refused = refused
-        self.frames = frames
-        number, reason = next(iter(refused.items()))
-        super().__init__(f"{len(refused)} samples cannot be sent; number {number}: {reason}")
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from ceilo_agent.messaging.reasons import masked, words
+from ceilo_agent.definition.secret import masked
+from ceilo_agent.messaging.reasons import words
 from ceilo_agent.messaging.transport import RABBIT, connect
 
 LOG = logging.getLogger(__name__)

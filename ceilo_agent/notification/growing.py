@@ -1,33 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells of a count that should not grow."""
+"""Tells of counts that should not grow."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 LOG = logging.getLogger(__name__)
 
 TELL_EVERY: Final = 60.0
-"""Seconds between two messages of one count."""
+"""Seconds between two messages."""
 
 
 class Growing:
-    """Tells how much a count grew: at once, and then once a minute.
+    """Tells how much counts grew: at once, and then once a minute.
 
     Args:
-        words: with ``%d`` for that.
+        words: with ``%s`` for that, such as ``3 samples``.
     """
 
     def __init__(self, words: str) -> None:
         self._words = words
-        self._told = 0
+        self._told: Counter[str] = Counter()
         self._told_at = float("-inf")
 
-    def tell(self, count: int, *, now: bool = False) -> None:
-        """Tell if it grew; with `now` however short ago it was told."""
+    def tell(self, counts: Mapping[str, int], *, now: bool = False) -> None:
+        """Tell which grew, of all by name; with `now` however short ago it was told."""
         moment = time.monotonic()
-        if count > self._told and (now or moment - self._told_at >= TELL_EVERY):
-            LOG.warning(self._words, count - self._told)
-            self._told, self._told_at = count, moment
+        fresh = Counter(counts) - self._told
+        if fresh and (now or moment - self._told_at >= TELL_EVERY):
+            said = ", ".join(f"{count} {name}" for name, count in sorted(fresh.items()))
+            LOG.warning(self._words, said)
+            self._told, self._told_at = Counter(counts), moment

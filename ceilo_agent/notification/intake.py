@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from ceilo_agent.messaging import ceilometer, topics, wire
 from ceilo_agent.messaging.keys import Keys
@@ -182,17 +179,6 @@ class _Draft:
     def part(self) -> Part:
         batches = [Batch(source, samples) for source, samples in self._batches]
         return Part(self.messages, batches, self.letters, list(self.ids), self.sent, self.repeated)
-
-
-def as_json(payload: Any) -> bytes:
-    """Return a payload as JSON; it came as such."""
-    try:
-        return msgspec.json.encode(payload)
-    except (ValueError, OverflowError, TypeError, RecursionError):
-        try:
-            return json.dumps(payload, default=str).encode("utf-8", "replace")
-        except (ValueError, RecursionError):
-            return msgspec.json.encode(repr(payload)[:100_000])
 
 
 def lag(part: Part) -> float | None:

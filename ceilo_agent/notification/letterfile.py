@@ -9,6 +9,7 @@ takes. `total` counts all there ever were, by reason, and those that were droppe
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import msgspec
 import zstandard
 
 from ceilo_agent.messaging.message import Message
-from ceilo_agent.notification.intake import Letter, as_json
+from ceilo_agent.notification.intake import Letter
 
 FILE: Final = "letters.db"
 APPLICATION: Final = 0x63654C74
@@ -94,7 +95,7 @@ def existing(path: Path) -> sqlite3.Connection:
 def to_row(letter: Letter, compressor: zstandard.ZstdCompressor) -> tuple[Any, ...]:
     """Return the values of a letter in the order of `INSERT`."""
     topic, publisher_id, event_type, payload, number, timestamp = letter.message
-    body = compressor.compress(as_json(payload))
+    body = compressor.compress(_as_json(payload))
     named = (topic, publisher_id, event_type, number, timestamp)
     texts = [_clean(text)[:MAX_TEXT] for text in named]
     words = _clean(letter.words)[: 2 * MAX_TEXT]
@@ -152,3 +153,14 @@ def is_damage(error: BaseException) -> bool:
 
 def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _as_json(payload: Any) -> bytes:
+    """Return a payload as JSON; it came as such."""
+    try:
+        return msgspec.json.encode(payload)
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        try:
+            return json.dumps(payload, default=str).encode("utf-8", "replace")
+        except (ValueError, RecursionError):
+            return msgspec.json.encode(repr(payload)[:100_000])

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ceilo_agent.messaging.message import Message, Reason
+from ceilo_agent.notification.growing import Growing
 from ceilo_agent.notification.intake import Intake, Letter, Part, lag
 from ceilo_agent.notification.letters import Letters
 
@@ -24,9 +24,6 @@ LOOK_EVERY: Final = 0.2
 
 LETTERS_EVERY: Final = 2.0
 """Seconds between two tries to write what is set aside."""
-
-TELL_EVERY: Final = 60.0
-"""Seconds between two messages of what was set aside."""
 
 
 class Counters(msgspec.Struct):
@@ -57,7 +54,6 @@ class Receiver:
     Attributes:
         counters: what came in.
         lag: seconds between sending and acceptance of the newest message; None: nothing came.
-        taken_at: when something was last taken, CLOCK_MONOTONIC seconds.
     """
 
     def __init__(
@@ -69,7 +65,6 @@ class Receiver:
     ) -> None:
         self.counters = Counters()
         self.lag: float | None = None
-        self.taken_at = float("-inf")
         self.intake = intake
         self.letters = letters
         self._accept = accept
@@ -77,8 +72,9 @@ class Receiver:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._fault: str | None = None
-        self._told: Counter[str] = Counter()
-        self._told_at = float("-inf")
+        self._growing = Growing(
+            "messages that could not be taken: %s; `ceilo-agent letters list` shows them"
+        )
 
     def take(self, messages: Sequence[Message]) -> bool:
         """Accept messages; False: not all of them can be now, and they must come again.
@@ -120,14 +116,7 @@ class Receiver:
 
     def tell(self, *, now: bool = False) -> None:
         """Tell what was set aside since it was last told, not too often."""
-        moment = time.monotonic()
-        fresh = self.counters.letters - self._told
-        if fresh and (now or moment - self._told_at >= TELL_EVERY):
-            self._told_at, self._told = moment, self.counters.letters.copy()
-            said = ", ".join(f"{count} {reason}" for reason, count in sorted(fresh.items()))
-            LOG.warning(
-                "messages that could not be taken: %s; `ceilo-agent letters list` shows them", said
-            )
+        self._growing.tell(self.counters.letters, now=now)
 
     def _take(self, part: Part) -> bool:
         """Accept a part, or set aside what of it brings a failure about."""
@@ -147,7 +136,6 @@ class Receiver:
         if not self._wait_stored():
             return False
         self.intake.accepted(part)
-        self.taken_at = time.monotonic()
         self.lag = lag(part) if part.sent is not None else self.lag
         self.counters.messages += len(part.messages)
         self.counters.samples += part.samples

@@ -15,6 +15,7 @@ import msgspec
 from ceilo_agent.errors import ConfigError, Fault, Permanent, Retryable
 from ceilo_agent.messaging import ceilometer, topics, wire
 from ceilo_agent.messaging.keys import Keys
+from ceilo_agent.messaging.message import Unsendable
 from ceilo_agent.messaging.sender import Sender
 from ceilo_agent.messaging.transport import RABBIT, connect, read_url
 from ceilo_agent.plugins import Context, Promise, Publisher
@@ -188,45 +189,41 @@ class Notifier(Publisher):
         begun = self._begun
         if begun is None or not _begins_with(samples, begun.samples):
             begun = _Begun((), deque(), {})
-        fresh = samples[len(begun.samples) :]
-        if self.options.wire_format == "native":
-            notes: list[tuple[str, Any]] = [
-                (topics.EVENT_TYPE, batch) for batch in self._batches(fresh, begun)
-            ]
-        else:
-            place = len(begun.samples)
+        place = len(begun.samples)
+        fresh = samples[place:]
+        native = self.options.wire_format == "native"
+        for part in cycles(fresh) if native else [fresh]:
             try:
-                found: Sequence[Any] = ceilometer.encode(
-                    fresh, keys=self._keys, max_bytes=self._limit
-                )
-            except ceilometer.Unsendable as error:
-                found = error.payloads
+                notes = self._batches(part) if native else self._payloads(part)
+            except Unsendable as error:
+                notes = error.made
                 begun.refused |= {place + n: why for n, why in error.refused.items()}
-            notes = [(topics.CEILOMETER_EVENT_TYPE, payload) for payload in found]
-        begun.notes.extend(notes)
+            place += len(part)
+            begun.notes.extend(_note(each) for each in notes)
         begun.samples = samples
         self._begun = begun
         return begun
 
-    def _batches(self, samples: Sequence[Sample], begun: _Begun) -> Iterator[str]:
-        place = len(begun.samples)
-        for part in cycles(samples):
-            try:
-                frames: Sequence[bytes] = wire.encode(
-                    part,
-                    host=self.context.host,
-                    source=part[0].source,
-                    sent=time.time(),
-                    queues=self._queues,
-                    keys=self._keys,
-                    max_bytes=self._limit,
-                )
-            except wire.Unsendable as error:
-                frames = error.frames
-                begun.refused |= {place + n: why for n, why in error.refused.items()}
-            place += len(part)
-            for frame in frames:
-                yield base64.b64encode(frame).decode("ascii")
+    def _batches(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        return wire.encode(
+            samples,
+            host=self.context.host,
+            source=samples[0].source,
+            sent=time.time(),
+            queues=self._queues,
+            keys=self._keys,
+            max_bytes=self._limit,
+        )
+
+    def _payloads(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        return ceilometer.encode(samples, keys=self._keys, max_bytes=self._limit)
+
+
+def _note(made: Any) -> tuple[str, Any]:
+    """Return the event type and the payload of a frame, or of a message of Ceilometer."""
+    if isinstance(made, bytes):
+        return topics.EVENT_TYPE, base64.b64encode(made).decode("ascii")
+    return topics.CEILOMETER_EVENT_TYPE, made
 
 
 def _begins_with(samples: Sequence[Sample], first: Sequence[Sample]) -> bool:

@@ -12,15 +12,10 @@ from typing import Any, NamedTuple
 import click
 
 from ceilo_agent import options
+from ceilo_agent.definition.roles import Role
 from ceilo_agent.delivery.spool import Unreadable
 from ceilo_agent.notification.letterfile import FILE
 from ceilo_agent.notification.letters import Shelf
-
-AGENT = "notification"
-
-spool_option = click.option(
-    "--spool-dir", metavar="PATH", help="The directory, instead of [delivery] spool_dir."
-)
 
 
 class Letters(NamedTuple):
@@ -46,7 +41,7 @@ def opened(config_files: tuple[str, ...], directory: str | None) -> Iterator[lis
     spool = Path(directory) if directory else options.spool_path(options.parse(config_files))
     with contextlib.ExitStack() as closing:
         found = []
-        for path in sorted((spool / AGENT).glob(f"*/{FILE}"), key=_number):
+        for path in sorted((spool / Role.NOTIFICATION).glob(f"*/{FILE}"), key=_number):
             try:
                 shelf = Shelf(path)
             except (OSError, sqlite3.Error) as error:

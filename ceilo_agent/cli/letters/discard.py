@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import click
 
-from ceilo_agent.cli.letters.chosen import change, counted, letter_argument, named, spool_option
+from ceilo_agent.cli.arguments import spool_option
+from ceilo_agent.cli.letters.chosen import change, counted, letter_argument, named
 from ceilo_agent.notification.letters import Shelf
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ceilo_agent.cli.arguments import output_option
-from ceilo_agent.cli.letters.chosen import opened, spool_option
+from ceilo_agent.cli.arguments import output_option, spool_option
+from ceilo_agent.cli.letters.chosen import opened
 from ceilo_agent.cli.tables import show
 from ceilo_agent.delivery.amounts import size
 from ceilo_agent.notification.letterfile import DROPPED, Kept

@@ -7,7 +7,8 @@ import json
 
 import click
 
-from ceilo_agent.cli.letters.chosen import named, opened, spool_option
+from ceilo_agent.cli.arguments import spool_option
+from ceilo_agent.cli.letters.chosen import named, opened
 
 
 @click.command("show")

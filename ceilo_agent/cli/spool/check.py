@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from ceilo_agent.cli.spool.chosen import Spool, is_left_over, spool, spool_option
+from ceilo_agent.cli.arguments import spool_option
+from ceilo_agent.cli.spool.chosen import Spool, is_left_over, spool
 from ceilo_agent.delivery.audit import audit
 from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 

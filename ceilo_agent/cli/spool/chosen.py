@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -20,14 +20,6 @@ from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.delivery.spool import Place, Reader, Unreadable
 from ceilo_agent.errors import CeiloAgentError, ConfigError, nearest
 from ceilo_agent.publishers.rendering import printable
-
-POLLING: Final = "polling"
-NOTIFICATION: Final = "notification"
-"""Agents that have logs, by the names of their directories."""
-
-spool_option = click.option(
-    "--spool-dir", metavar="PATH", help="The directory, instead of [delivery] spool_dir."
-)
 
 
 class Spool(NamedTuple):
@@ -70,7 +62,7 @@ def spool(config_files: tuple[str, ...], directory: str | None) -> Spool:
     if directory and not found:
         check_named(where)
     same = where.resolve() == ours.resolve()
-    workers = {POLLING: 1, NOTIFICATION: conf.notification.workers}
+    workers: dict[str, int] = {Role.POLLING: 1, Role.NOTIFICATION: conf.notification.workers}
     publishers = _publishers(conf, {place.agent for place in found})
     return Spool(where, found, workers, *publishers, limits(conf) if same else None)
 
@@ -81,10 +73,10 @@ def _files(conf: Any, agents: Set[str]) -> Iterator[PipelineFile]:
     Raises:
         ConfigError: it has faults.
     """
-    if NOTIFICATION in agents:
+    if Role.NOTIFICATION in agents:
         ((path, role),) = files(conf, Role.NOTIFICATION)
         yield load(path, role)
-    if not agents or agents - {NOTIFICATION}:
+    if not agents or agents - {Role.NOTIFICATION}:
         yield load_both(conf).pipeline
 
 

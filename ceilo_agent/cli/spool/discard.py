@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 
+from ceilo_agent.cli.arguments import spool_option
 from ceilo_agent.cli.spool.chosen import (
     Spool,
     check_name,
@@ -16,7 +17,6 @@ from ceilo_agent.cli.spool.chosen import (
     known,
     readers,
     spool,
-    spool_option,
     without_log,
 )
 from ceilo_agent.cli.spool.refused import Row, number_option, numbered, rows_of, together

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from ceilo_agent.cli.arguments import output_option
+from ceilo_agent.cli.arguments import output_option, spool_option
 from ceilo_agent.cli.spool.chosen import (
     Spool,
     is_left_over,
@@ -19,7 +19,6 @@ from ceilo_agent.cli.spool.chosen import (
     readers,
     served_by,
     spool,
-    spool_option,
 )
 from ceilo_agent.cli.tables import show
 from ceilo_agent.delivery.amounts import size, span

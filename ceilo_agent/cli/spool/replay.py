@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from ceilo_agent.cli.arguments import spool_option
 from ceilo_agent.cli.spool.chosen import (
     Spool,
     check_name,
@@ -14,7 +15,6 @@ from ceilo_agent.cli.spool.chosen import (
     known,
     readers,
     spool,
-    spool_option,
     without_log,
 )
 from ceilo_agent.cli.spool.refused import Row, number_option, numbered, rows_of, together

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import click
 
-from ceilo_agent.cli.arguments import output_option
+from ceilo_agent.cli.arguments import output_option, spool_option
 from ceilo_agent.cli.spool.chosen import (
     check_name,
     known,
     readers,
     spool,
-    spool_option,
     without_log,
 )
 from ceilo_agent.cli.tables import show

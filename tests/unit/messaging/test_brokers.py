@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from ceilo_agent.definition.secret import masked, without_secrets
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.messaging import outages
-from ceilo_agent.messaging.reasons import hosts, masked, without_secrets, words
+from ceilo_agent.messaging.reasons import hosts, words
 from ceilo_agent.messaging.transport import connect, read_url
 
 PLACE = "h:5672"

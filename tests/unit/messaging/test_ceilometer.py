@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 
 from ceilo_agent.messaging import ceilometer
-from ceilo_agent.messaging.ceilometer import Decoded, Unsendable, decode, encode
+from ceilo_agent.messaging.ceilometer import Decoded, decode, encode
 from ceilo_agent.messaging.keys import Keys
-from ceilo_agent.messaging.message import Reason, Rejected
+from ceilo_agent.messaging.message import Reason, Rejected, Unsendable
 from ceilo_agent.messaging.packing import pack, unpack
 from ceilo_agent.messaging.signature import Signer, Text
 from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Resource, Sample, SampleType
@@ -334,7 +334,7 @@ def test_samples_that_no_message_holds_cost_no_others() -> None:
         encode(samples, keys=SIGNING, max_bytes=LIMIT)
     assert sorted(caught.value.refused) == [1, 3, 4]
     assert "cpu of big: its metadata are too large" in caught.value.refused[1]
-    (payload,) = caught.value.payloads
+    (payload,) = caught.value.made
     assert [each.volume for each in decode(payload, SIGNING).samples] == [0, 2]
     assert "3 samples cannot be sent; number 1: cpu of big" in str(caught.value)
 

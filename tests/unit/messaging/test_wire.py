@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from ceilo_agent.messaging import wire
 from ceilo_agent.messaging.frame import MAX_BODY, MAX_FRAME
 from ceilo_agent.messaging.keys import Keys
-from ceilo_agent.messaging.wire import Unsendable, decode
+from ceilo_agent.messaging.message import Unsendable
+from ceilo_agent.messaging.wire import decode
 from ceilo_agent.sample import (
     FIRST,
     UNTRACKED,
@@ -239,9 +240,9 @@ def test_what_is_too_large_alone_is_named_and_the_others_are_sent() -> None:
     assert list(caught.value.refused) == [7, 30]
     words = "cpu of r0: its metadata are too large for a message of 8192 bytes"
     assert set(caught.value.refused.values()) == {words}
-    found = [each.volume for one in caught.value.frames for each in decode(one, NO_KEYS).samples]
+    found = [each.volume for one in caught.value.made for each in decode(one, NO_KEYS).samples]
     assert found == list(range(40))
-    assert all(len(base64.b64encode(each)) <= 1 << 13 for each in caught.value.frames)
+    assert all(len(base64.b64encode(each)) <= 1 << 13 for each in caught.value.made)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_what_no_reader_would_take_is_named_and_the_others_are_sent(change: dict
     with pytest.raises(Unsendable, match="1 samples cannot be sent; number 3: ") as caught:
         encoded(samples)
     assert list(caught.value.refused) == [3]
-    (frame,) = caught.value.frames
+    (frame,) = caught.value.made
     assert len(decode(frame, NO_KEYS).samples) == 5
 
 
@@ -277,7 +278,7 @@ def test_what_is_unfit_and_what_is_too_large_are_named_together() -> None:
     with pytest.raises(Unsendable) as caught:
         encoded(samples, limit=1 << 13)
     assert list(caught.value.refused) == [0, 4, 5]
-    assert sum(len(decode(each, NO_KEYS).samples) for each in caught.value.frames) == 3
+    assert sum(len(decode(each, NO_KEYS).samples) for each in caught.value.made) == 3
 
 
 def test_the_same_samples_have_the_same_id_and_others_another() -> None:

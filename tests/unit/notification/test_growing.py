@@ -13,13 +13,13 @@ def test_growth_is_told_at_once_then_once_a_minute_and_at_the_end(
 ) -> None:
     moment = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: moment)
-    made = growing.Growing("%d more")
-    made.tell(0)
-    made.tell(3)
-    made.tell(5)
+    made = growing.Growing("%s")
+    made.tell({"more": 0})
+    made.tell({"more": 3})
+    made.tell({"more": 5})
     moment += growing.TELL_EVERY
-    made.tell(9)
-    made.tell(10)
-    made.tell(10, now=True)
-    made.tell(10, now=True)
+    made.tell({"more": 9})
+    made.tell({"more": 10})
+    made.tell({"more": 10}, now=True)
+    made.tell({"more": 10}, now=True)
     assert [record.message for record in caplog.records] == ["3 more", "6 more", "1 more"]
