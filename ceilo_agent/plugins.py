@@ -66,6 +66,14 @@ class Discovery(ABC):
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    def want(self, meters: frozenset[str], resources: Sequence[str]) -> None:  # noqa: B027
+        """Hear what is asked for, before `discover` is called and whenever it changes.
+
+        Args:
+            meters: names of meters.
+            resources: static resources of the sources, as the file has them.
+        """
+
     @abstractmethod
     def discover(self, deadline: float) -> Listing:
         """List the targets before `deadline` (CLOCK_MONOTONIC seconds).
@@ -166,6 +174,8 @@ class Inspector(ABC):
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.may_read: Callable[[Target], bool] = _always
+        """Asked just before a target of a shared discovery is read: it may be another's by now."""
 
     @abstractmethod
     def meters(self) -> Collection[Meter]:
@@ -186,6 +196,11 @@ class Inspector(ABC):
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections; never blocks."""
+
+
+def _always(target: Target) -> bool:
+    del target
+    return True
 
 
 # -- What becomes of it --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from ceilo_agent.pipeline.expressions.expression import EvaluationError
+from ceilo_agent.expressions.expression import EvaluationError
 from ceilo_agent.pipeline.transformers.bounds import (
     NO_TIME,
     NO_VOLUME,

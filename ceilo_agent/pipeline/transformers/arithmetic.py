@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from ceilo_agent.expressions.formula import EvaluationError, Formula
 from ceilo_agent.messaging.packing import pack, unpack
-from ceilo_agent.pipeline.expressions.formula import EvaluationError, Formula
 from ceilo_agent.pipeline.transformers.aging import Aging
 from ceilo_agent.pipeline.transformers.bounds import (
     NO_TIME,

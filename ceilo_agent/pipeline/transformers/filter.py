@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
-from ceilo_agent.pipeline.expressions.expression import Condition
+from ceilo_agent.expressions.evaluation import EvaluationError
+from ceilo_agent.expressions.expression import Condition
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import NeverMatches, Transformer

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from ceilo_agent.errors import Malformed, Misfit
-from ceilo_agent.pipeline.expressions.expression import VolumeExpression
+from ceilo_agent.expressions.expression import VolumeExpression
 from ceilo_agent.plugins import NeverMatches, Parsed
 from ceilo_agent.sample import Meter, SampleType
 

@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
-from ceilo_agent.pipeline.expressions.expression import VolumeExpression
+from ceilo_agent.expressions.evaluation import EvaluationError
+from ceilo_agent.expressions.expression import VolumeExpression
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth, Retention
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap, Target

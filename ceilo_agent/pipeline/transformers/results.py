@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
+from ceilo_agent.expressions.evaluation import EvaluationError
 from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.sample import Volume
 

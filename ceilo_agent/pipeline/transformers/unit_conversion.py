@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
-from ceilo_agent.pipeline.expressions.expression import VolumeExpression
+from ceilo_agent.expressions.evaluation import EvaluationError
+from ceilo_agent.expressions.expression import VolumeExpression
 from ceilo_agent.pipeline.transformers import mapping
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap

@@ -7,15 +7,15 @@ from types import MappingProxyType
 
 import pytest
 
+from ceilo_agent import expressions
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline import expressions
-from ceilo_agent.pipeline.expressions import evaluation
-from ceilo_agent.pipeline.expressions.expression import (
+from ceilo_agent.expressions import evaluation
+from ceilo_agent.expressions.expression import (
     Condition,
     EvaluationError,
     VolumeExpression,
 )
-from ceilo_agent.pipeline.expressions.formula import Formula
+from ceilo_agent.expressions.formula import Formula
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
 from tests.pages import ROOT, blocks
 

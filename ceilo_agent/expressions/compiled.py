@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from ceilo_agent.pipeline.expressions.grammar import Grammar
-from ceilo_agent.pipeline.expressions.names import Names
-from ceilo_agent.pipeline.expressions.source import Source
-from ceilo_agent.pipeline.expressions.terms import Evaluate, Term
+from ceilo_agent.expressions.grammar import Grammar
+from ceilo_agent.expressions.names import Names
+from ceilo_agent.expressions.source import Source
+from ceilo_agent.expressions.terms import Evaluate, Term
 from ceilo_agent.plugins import Parsed
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions import evaluation
+from ceilo_agent.expressions import evaluation
 
 Evaluate = Callable[[Any, Any], Any]
 """Takes the subject (a sample; for a formula the samples by meter) and the volume in its place."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import ClassVar, Final, Self
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions.arithmetic import FUNCTIONS
-from ceilo_agent.pipeline.expressions.compiled import Compiled, read
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError, reason, result
-from ceilo_agent.pipeline.expressions.names import NAMES, MeterNames
-from ceilo_agent.pipeline.expressions.source import unquoted
-from ceilo_agent.pipeline.expressions.terms import Evaluate, expect_number
+from ceilo_agent.expressions.arithmetic import FUNCTIONS
+from ceilo_agent.expressions.compiled import Compiled, read
+from ceilo_agent.expressions.evaluation import EvaluationError, reason, result
+from ceilo_agent.expressions.names import NAMES, MeterNames
+from ceilo_agent.expressions.source import unquoted
+from ceilo_agent.expressions.terms import Evaluate, expect_number
 from ceilo_agent.sample import Sample, Volume
 
 __all__ = ["EvaluationError", "Formula"]

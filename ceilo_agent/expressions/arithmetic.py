@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions import evaluation
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError
-from ceilo_agent.pipeline.expressions.terms import Evaluate, Kind, Term, folded, numeric
+from ceilo_agent.expressions import evaluation
+from ceilo_agent.expressions.evaluation import EvaluationError
+from ceilo_agent.expressions.terms import Evaluate, Kind, Term, folded, numeric
 
 FUNCTIONS: Final = ("abs", "max", "min", "round")
 

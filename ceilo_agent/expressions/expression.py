@@ -7,11 +7,11 @@ from math import inf
 from typing import ClassVar, Self
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions.compiled import Compiled, read
-from ceilo_agent.pipeline.expressions.evaluation import EvaluationError, reason, result
-from ceilo_agent.pipeline.expressions.names import SampleNames
-from ceilo_agent.pipeline.expressions.source import unquoted
-from ceilo_agent.pipeline.expressions.terms import Term, expect_number, expect_truth
+from ceilo_agent.expressions.compiled import Compiled, read
+from ceilo_agent.expressions.evaluation import EvaluationError, reason, result
+from ceilo_agent.expressions.names import SampleNames
+from ceilo_agent.expressions.source import unquoted
+from ceilo_agent.expressions.terms import Term, expect_number, expect_truth
 from ceilo_agent.sample import Sample, Volume
 
 __all__ = ["Condition", "EvaluationError", "VolumeExpression"]

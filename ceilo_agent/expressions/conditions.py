@@ -14,8 +14,8 @@ from msgspec import structs
 
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
-from ceilo_agent.pipeline.expressions.evaluation import number
-from ceilo_agent.pipeline.expressions.terms import NUMERIC, Evaluate, Kind, Term, folded
+from ceilo_agent.expressions.evaluation import number
+from ceilo_agent.expressions.terms import NUMERIC, Evaluate, Kind, Term, folded
 from ceilo_agent.pipeline.volumes import BEYOND
 from ceilo_agent.sample import Volume
 

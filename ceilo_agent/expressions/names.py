@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
-from ceilo_agent.pipeline.expressions.arithmetic import FUNCTIONS
-from ceilo_agent.pipeline.expressions.terms import ANYTHING, Evaluate, Kind, Term
+from ceilo_agent.expressions.arithmetic import FUNCTIONS
+from ceilo_agent.expressions.terms import ANYTHING, Evaluate, Kind, Term
 from ceilo_agent.sample import SampleType
 
 VOLUME: Final = "volume"

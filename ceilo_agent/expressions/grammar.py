@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
-from ceilo_agent.pipeline.expressions.arithmetic import (
+from ceilo_agent.expressions.arithmetic import (
     FUNCTIONS,
     OPERATORS,
     call,
     operation,
     signed,
 )
-from ceilo_agent.pipeline.expressions.conditions import (
+from ceilo_agent.expressions.conditions import (
     EQUALITIES,
     MEMBERSHIPS,
     ORDERS,
@@ -27,9 +27,9 @@ from ceilo_agent.pipeline.expressions.conditions import (
     disjunction,
     negation,
 )
-from ceilo_agent.pipeline.expressions.names import METADATA, Names, Part, no_part
-from ceilo_agent.pipeline.expressions.source import Source
-from ceilo_agent.pipeline.expressions.terms import Term, constant
+from ceilo_agent.expressions.names import METADATA, Names, Part, no_part
+from ceilo_agent.expressions.source import Source
+from ceilo_agent.expressions.terms import Term, constant
 
 _SIGNS: Final[dict[type[ast.unaryop], Callable[[Any], Any]]] = {
     ast.USub: operator.neg,

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import strategies as st
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.pipeline.expressions import evaluation
-from ceilo_agent.pipeline.expressions.expression import (
+from ceilo_agent.expressions import evaluation
+from ceilo_agent.expressions.expression import (
     Condition,
     EvaluationError,
     VolumeExpression,
 )
-from ceilo_agent.pipeline.expressions.formula import Formula
+from ceilo_agent.expressions.formula import Formula
 from ceilo_agent.sample import Meter, Resource, Sample, SampleType
 from tests.fuzzing import twice
 
