@@ -18,17 +18,10 @@ from typing import Any, Final, NamedTuple, NoReturn
 import yaml
 
 from ceilo_agent.definition import syntax
-from ceilo_agent.definition.nodes import (
-    ListNode,
-    MappingNode,
-    Node,
-    Position,
-    ScalarNode,
-    describe,
-    shown,
-)
+from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, Position, ScalarNode, describe
 from ceilo_agent.definition.scalars import resolve
 from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.shown import shown
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 50

@@ -8,9 +8,10 @@ import functools
 import msgspec
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.nodes import Position, shown
+from ceilo_agent.definition.nodes import Position
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import PluginError, nearest
+from ceilo_agent.shown import shown
 
 
 class Installed:

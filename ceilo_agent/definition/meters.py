@@ -11,9 +11,10 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ceilo_agent.definition.nodes import Node, Position, shown
+from ceilo_agent.definition.nodes import Node, Position
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import nearest
+from ceilo_agent.shown import shown
 
 LONGEST: Final = 255
 """Characters of a pattern: the longest name that a message of Ceilometer's can carry."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ceilo_agent.definition.nodes import MappingNode, Position, shown
+from ceilo_agent.definition.nodes import MappingNode, Position
 from ceilo_agent.definition.reader import Reader
+from ceilo_agent.shown import shown
 
 LONGEST: Final = 100
 """Characters; a file name holds 255 bytes and more than the name goes into it."""

@@ -15,7 +15,7 @@ import msgspec
 
 from ceilo_agent.definition import document
 from ceilo_agent.definition.meters import unknown
-from ceilo_agent.definition.nodes import MappingNode, Node, shown
+from ceilo_agent.definition.nodes import MappingNode, Node
 from ceilo_agent.definition.publishers import PublisherDef, Publishers
 from ceilo_agent.definition.reader import Reader, Subject, given
 from ceilo_agent.definition.roles import Role
@@ -23,6 +23,7 @@ from ceilo_agent.definition.sinks import SinkDef, Sinks, TransformerDef
 from ceilo_agent.definition.sources import SourceDef, Sources
 from ceilo_agent.definition.tests import CaseDef, Tests
 from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.shown import shown
 
 __all__ = [
     "CaseDef",

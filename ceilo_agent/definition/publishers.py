@@ -11,11 +11,12 @@ import msgspec
 from ceilo_agent import plugins
 from ceilo_agent.definition.installed import Installed
 from ceilo_agent.definition.naming import check_name
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, one_line, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.plugins import OwnFiles
+from ceilo_agent.shown import one_line, shown
 
 _DENIED: Final = "the user that the agent runs as must be allowed to"
 

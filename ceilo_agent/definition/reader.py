@@ -7,18 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from ceilo_agent.definition.document import Document
-from ceilo_agent.definition.nodes import (
-    ListNode,
-    MappingNode,
-    Node,
-    Position,
-    ScalarNode,
-    describe,
-    one_line,
-    shown,
-)
+from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, Position, ScalarNode, describe
 from ceilo_agent.definition.syntax import QUOTE
 from ceilo_agent.errors import Fault, nearest
+from ceilo_agent.shown import one_line, shown
 
 Subject = tuple[str, str]
 """The kind of a thing in the file (source, sink, publisher) and its name."""

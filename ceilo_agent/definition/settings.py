@@ -18,18 +18,11 @@ import msgspec
 from msgspec import inspect
 
 from ceilo_agent.definition.durations import seconds
-from ceilo_agent.definition.nodes import (
-    ListNode,
-    MappingNode,
-    Node,
-    ScalarNode,
-    describe,
-    plain,
-    shown,
-)
+from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, ScalarNode, describe, plain
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.errors import Malformed, Misfit, nearest
 from ceilo_agent.plugins import Parsed
+from ceilo_agent.shown import shown
 
 _LONGEST: Final = 366 * 86400
 """Seconds of a duration that a hint gives."""

@@ -12,10 +12,11 @@ from ceilo_agent import plugins
 from ceilo_agent.definition.installed import Installed
 from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.naming import read_name
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain
 from ceilo_agent.definition.publishers import PublisherDef, Publishers
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.definition.settings import read_settings
+from ceilo_agent.shown import shown
 
 KEYS: Final = ("name", "transformers", "publishers")
 TRANSFORMER_KEYS: Final = ("name", "parameters", "meters", "keep_original")

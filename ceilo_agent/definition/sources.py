@@ -12,10 +12,11 @@ from ceilo_agent.definition.durations import seconds
 from ceilo_agent.definition.installed import Installed
 from ceilo_agent.definition.meters import read_meters
 from ceilo_agent.definition.naming import read_name
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import nearest
+from ceilo_agent.shown import shown
 
 KEYS: Final = ("name", "interval", "meters", "resources", "discovery", "sinks")
 LONGEST_INTERVAL: Final = 86400

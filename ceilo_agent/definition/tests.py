@@ -18,11 +18,12 @@ from msgspec import UNSET, Meta, UnsetType
 from ceilo_agent.definition import document
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.meters import read_meters
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, plain
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.definition.settings import read_settings
 from ceilo_agent.errors import ConfigError, Fault, nearest
 from ceilo_agent.sample import SampleType, Volume
+from ceilo_agent.shown import shown
 
 KEYS: Final = ("name", "source", "given", "until", "meters", "expect")
 MOST_TESTS: Final = 1000

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
 from ceilo_agent.expressions.evaluation import number
 from ceilo_agent.expressions.terms import NUMERIC, Evaluate, Kind, Term, folded
-from ceilo_agent.pipeline.volumes import BEYOND
 from ceilo_agent.sample import Volume
+from ceilo_agent.shown import shown
+from ceilo_agent.volumes import BEYOND
 
 Test = Callable[[Any, Any], Any]
 

@@ -7,8 +7,8 @@ from math import inf, isfinite
 from typing import Any, Final
 
 from ceilo_agent.errors import CeiloAgentError
-from ceilo_agent.pipeline.volumes import BEYOND, LEAST
 from ceilo_agent.sample import Volume
+from ceilo_agent.volumes import BEYOND, LEAST
 
 DIVISION: Final = "division by zero"
 NO_NUMBER: Final = "no number"

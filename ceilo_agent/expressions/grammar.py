@@ -8,7 +8,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
 from ceilo_agent.expressions.arithmetic import (
     FUNCTIONS,
@@ -30,6 +29,7 @@ from ceilo_agent.expressions.conditions import (
 from ceilo_agent.expressions.names import METADATA, Names, Part, no_part
 from ceilo_agent.expressions.source import Source
 from ceilo_agent.expressions.terms import Term, constant
+from ceilo_agent.shown import shown
 
 _SIGNS: Final[dict[type[ast.unaryop], Callable[[Any], Any]]] = {
     ast.USub: operator.neg,

@@ -9,11 +9,11 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed, nearest
 from ceilo_agent.expressions.arithmetic import FUNCTIONS
 from ceilo_agent.expressions.terms import ANYTHING, Evaluate, Kind, Term
 from ceilo_agent.sample import SampleType
+from ceilo_agent.shown import shown
 
 VOLUME: Final = "volume"
 METADATA: Final = "resource_metadata"

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import Malformed
+from ceilo_agent.shown import shown
 
 MOST_CHARACTERS: Final = 1000
 MOST_NODES: Final = 200

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from ceilo_agent import plugins
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.meters import is_glob, unknown
-from ceilo_agent.definition.nodes import Position, one_line, shown
+from ceilo_agent.definition.nodes import Position
 from ceilo_agent.definition.pipeline import (
     PipelineFile,
     Role,
@@ -32,6 +32,7 @@ from ceilo_agent.meters.catalogue import NAMESPACES, OWN, catalogue, known
 from ceilo_agent.meters.elsewhere import elsewhere
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
 from ceilo_agent.sample import Meter
+from ceilo_agent.shown import one_line, shown
 
 NAMED: Final = 3
 """Meters that a warning names; it counts the others."""

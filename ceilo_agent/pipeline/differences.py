@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET
 
 from ceilo_agent.definition.tests import Expected
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.sample import Sample
+from ceilo_agent.volumes import is_volume
 
 RELATIVE_TOLERANCE: Final = 1e-9
 """Of volumes; times are compared to the millisecond."""

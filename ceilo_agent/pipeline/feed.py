@@ -13,7 +13,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ceilo_agent.definition.matching import Matcher
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sources import SourceDef
 from ceilo_agent.definition.tests import CaseDef, Given
 from ceilo_agent.errors import nearest
@@ -21,6 +20,7 @@ from ceilo_agent.meters.catalogue import NAMESPACES, Entry, catalogue
 from ceilo_agent.plugins import Column, Observation
 from ceilo_agent.polling.tracker import Tracker
 from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Resource, Sample, SampleType
+from ceilo_agent.shown import shown
 
 START: Final = 1767225600.0
 """Where the clock of a test stands at 0: midnight, 2026-01-01, UTC."""

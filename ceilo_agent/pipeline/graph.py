@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent.definition.matching import Matcher
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.pipeline import (
     PipelineFile,
     PublisherDef,
@@ -22,6 +21,7 @@ from ceilo_agent.definition.pipeline import (
 from ceilo_agent.definition.reader import Subject
 from ceilo_agent.errors import Fault
 from ceilo_agent.pipeline.checking import Report, taken
+from ceilo_agent.shown import shown
 
 _TELLING: Final = (
     "expr", "name", "group_by", "metadata", "scale", "unit", "method", "size", "retention_time",

@@ -21,9 +21,9 @@ from ceilo_agent.pipeline.chain import Chain, build
 from ceilo_agent.pipeline.journal import Journal
 from ceilo_agent.pipeline.replay import Kept
 from ceilo_agent.pipeline.routing import Routes
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import Context, StatefulTransformer, Transformer
 from ceilo_agent.sample import Batch, Sample
+from ceilo_agent.volumes import is_volume
 
 LOG = logging.getLogger(__name__)
 

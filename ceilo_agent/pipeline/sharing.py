@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.nodes import one_line, shown
 from ceilo_agent.definition.pipeline import PipelineFile, PublisherDef, TransformerDef
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.plugins import Promise, StatefulTransformer
+from ceilo_agent.shown import one_line, shown
 
 _PAGE: Final = "readers fetch it from one process"
 

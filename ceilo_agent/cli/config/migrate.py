@@ -14,10 +14,10 @@ import click
 from ceilo_agent import plugins
 from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.definition import document
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.pipeline.migration.draft import Remark, Weight
 from ceilo_agent.pipeline.migration.migrate import Misplaced, migrate
+from ceilo_agent.shown import shown
 
 _FILE = click.Path(path_type=Path)
 _WEIGHTS: Final = {

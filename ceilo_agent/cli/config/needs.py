@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from ceilo_agent import options, plugins
 from ceilo_agent.cli.configuration import context as context_of
-from ceilo_agent.definition.nodes import one_line
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.sharing import Sharing
 from ceilo_agent.pipeline.sharing import unshared as unshared_by
+from ceilo_agent.shown import one_line
 
 _NO_FILE = "no file of the agent's options was read: --config-file names one"
 

@@ -11,11 +11,11 @@ import msgspec
 
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.naming import LONGEST
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.draft import Draft, says, written_anew
 from ceilo_agent.pipeline.migration.shapes import texts
 from ceilo_agent.pipeline.migration.sources import Source, unused
+from ceilo_agent.shown import shown
 
 _START: Final = re.compile(r"\A((?:[ \t]*(?:#.*)?\r?\n)*)---[ \t]*(#.*)?\r?\n")
 

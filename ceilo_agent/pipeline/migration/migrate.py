@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent.definition import document
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.pipeline import KEYS
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.checking import check
@@ -27,6 +26,7 @@ from ceilo_agent.pipeline.migration.sources import (
     rename_doubles,
     revise,
 )
+from ceilo_agent.shown import shown
 
 _EVENTS: Final = "only samples go through our file: leave event_pipeline.yaml with Ceilometer"
 

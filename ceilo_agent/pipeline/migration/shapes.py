@@ -7,10 +7,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.errors import nearest
 from ceilo_agent.pipeline.migration.changes import Path
 from ceilo_agent.pipeline.migration.draft import Draft
+from ceilo_agent.shown import shown
 
 
 def drop_unknown(

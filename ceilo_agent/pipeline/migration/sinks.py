@@ -7,13 +7,13 @@ from collections.abc import Collection
 from typing import Final
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sinks import KEYS
 from ceilo_agent.pipeline.migration.changes import Path
 from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.publishers import Move, moved
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, listed, put
 from ceilo_agent.pipeline.migration.steps import Declared, revise_steps
+from ceilo_agent.shown import shown
 
 _GONE: Final = {"triggers": "Ceilometer ignored it too; events do not go through this file"}
 _DROPPED: Final = frozenset({"database", "direct", "kafka", "panko", "rpc"})

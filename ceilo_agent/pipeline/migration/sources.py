@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sources import KEYS
 from ceilo_agent.meters.elsewhere import RENAMED
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.changes import Path
 from ceilo_agent.pipeline.migration.draft import Draft, Weight
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, listed, number, put, texts
+from ceilo_agent.shown import shown
 
 DEFAULT_INTERVAL: Final = 600
 """Seconds: what a source without an interval had in the pipeline.yaml of Mitaka."""

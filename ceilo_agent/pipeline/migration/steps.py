@@ -11,13 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.nodes import shown
 from ceilo_agent.definition.sinks import TRANSFORMER_KEYS
 from ceilo_agent.errors import PluginError, nearest
 from ceilo_agent.pipeline.migration.changes import Path
 from ceilo_agent.pipeline.migration.draft import Draft
 from ceilo_agent.pipeline.migration.meanings import tell_meanings
 from ceilo_agent.pipeline.migration.shapes import drop_unknown, number
+from ceilo_agent.shown import shown
 
 _POLICIES: Final = {
     "project_id": (("first", "last"), "last"),

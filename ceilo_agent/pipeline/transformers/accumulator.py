@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from ceilo_agent.messaging.packing import pack, unpack
 from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, REPEATED, is_time, keepable
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import StatefulTransformer
 from ceilo_agent.sample import Sample
+from ceilo_agent.volumes import fit
 
 MAX_HELD: Final = 100_000
 """Samples held when no `size` is given."""

@@ -26,9 +26,9 @@ from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap
 from ceilo_agent.pipeline.transformers.merging import Method, merge, merged_type
 from ceilo_agent.pipeline.transformers.unit_conversion import Target
 from ceilo_agent.pipeline.transformers.window import Window, Windows, WindowsState
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import StatefulTransformer
 from ceilo_agent.sample import Meter, Sample, SampleType, Volume
+from ceilo_agent.volumes import fit
 
 LOG = logging.getLogger(__name__)
 

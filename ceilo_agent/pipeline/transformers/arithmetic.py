@@ -22,9 +22,9 @@ from ceilo_agent.pipeline.transformers.bounds import (
 )
 from ceilo_agent.pipeline.transformers.closed import Marks
 from ceilo_agent.pipeline.transformers.mapping import Name
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer
 from ceilo_agent.sample import Meter, Previous, Sample, SampleType
+from ceilo_agent.volumes import fit
 
 MAX_SETS: Final = 200_000
 """Incomplete sets kept; beyond, the oldest is dropped."""

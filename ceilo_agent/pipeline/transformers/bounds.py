@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.sample import Sample
+from ceilo_agent.volumes import fit
 
 YEAR_10000: Final = 253_402_300_800.0
 """Seconds since 1970; no date can be written from there on."""

@@ -14,8 +14,8 @@ from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth, Retention
 from ceilo_agent.pipeline.transformers.mapping import MapTo, MeterMap, Name, Source, check_maps
 from ceilo_agent.pipeline.transformers.results import NOT_FINITE, bounded
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.sample import FIRST, UNTRACKED, Sample, SampleType
+from ceilo_agent.volumes import is_volume
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -11,9 +11,9 @@ import msgspec
 from ceilo_agent.expressions.evaluation import EvaluationError
 from ceilo_agent.expressions.expression import Condition
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import NeverMatches, Transformer
 from ceilo_agent.sample import Meter, Resource, Sample
+from ceilo_agent.volumes import is_volume
 
 _OF_METER: Final = frozenset({"name", "unit", "type"})
 _NOBODY: Final = Resource("", None, None, "", {})

@@ -11,9 +11,9 @@ from msgspec import Meta
 from ceilo_agent.pipeline.transformers.bounds import NO_TIME, NO_VOLUME, is_time
 from ceilo_agent.pipeline.transformers.last_seen import LastSeen
 from ceilo_agent.pipeline.transformers.mapping import MeterMap
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer
 from ceilo_agent.sample import FIRST, UNTRACKED, History, Meter, Previous, Sample, SampleType
+from ceilo_agent.volumes import fit
 
 REPEATED: Final = "it has the time of the reading before: the same sample again"
 OLDER: Final = "it is older than the reading before"

@@ -16,8 +16,8 @@ from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.transformers.growth import NOT_LATER, RETENTION, Growth, Retention
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap, Target
 from ceilo_agent.pipeline.transformers.results import NOT_FINITE, reason
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.sample import FIRST, UNTRACKED, Resource, Sample, SampleType, Volume
+from ceilo_agent.volumes import is_volume
 
 _OF_RESOURCE: Final = frozenset({"resource_id", "resource_metadata", "project_id", "user_id"})
 """What an expression may read and still give one value for all samples of a resource."""

@@ -20,9 +20,9 @@ from ceilo_agent.pipeline.transformers.mapping import (
     Source,
 )
 from ceilo_agent.pipeline.transformers.mapping import Target as MappedTarget
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import Transformer
 from ceilo_agent.sample import Meter, Resource, Sample
+from ceilo_agent.volumes import is_volume
 
 
 class Metadata(msgspec.Struct, frozen=True):

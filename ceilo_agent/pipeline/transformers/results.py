@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 from ceilo_agent.expressions.evaluation import EvaluationError
-from ceilo_agent.pipeline.volumes import fit
 from ceilo_agent.sample import Volume
+from ceilo_agent.volumes import fit
 
 NOT_FINITE: Final = "the result is no finite number"
 

@@ -17,9 +17,9 @@ from ceilo_agent.pipeline.transformers import mapping
 from ceilo_agent.pipeline.transformers.bounds import NO_VOLUME
 from ceilo_agent.pipeline.transformers.mapping import Mapping, MeterMap
 from ceilo_agent.pipeline.transformers.results import bounded, reason
-from ceilo_agent.pipeline.volumes import BEYOND, LEAST, is_volume
 from ceilo_agent.plugins import Transformer
 from ceilo_agent.sample import FIRST, UNTRACKED, History, Meter, Previous, Sample, Volume
+from ceilo_agent.volumes import BEYOND, LEAST, is_volume
 
 
 class Conversion(VolumeExpression):

@@ -16,12 +16,13 @@ from typing import Any, Final
 import msgspec
 from jsonpath_ng.ext.parser import parse
 
-from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, ScalarNode, describe, shown
+from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, ScalarNode, describe
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
 from ceilo_agent.errors import Malformed, nearest
 from ceilo_agent.publishers.gnocchi.schemas import check_name
 from ceilo_agent.sample import Sample, as_document
+from ceilo_agent.shown import shown
 
 Attribute = Callable[[Mapping[str, Any]], Any]
 """Returns the value of an attribute from what `document_of` returns; None where there is none."""

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from ceilo_agent.definition import document
 from ceilo_agent.definition.meters import is_glob
-from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, Position, shown
+from ceilo_agent.definition.nodes import ListNode, MappingNode, Node, Position
 from ceilo_agent.definition.places import may_exist
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.errors import ConfigError, Fault
@@ -25,6 +25,7 @@ from ceilo_agent.publishers.gnocchi.attributes import Attribute, document_of, re
 from ceilo_agent.publishers.gnocchi.policies import ArchivePolicy, read_policies
 from ceilo_agent.publishers.gnocchi.schemas import TEXT, Schema, read_schema, schema_of
 from ceilo_agent.sample import Sample
+from ceilo_agent.shown import shown
 
 NAME: Final = "gnocchi_resources.yaml"
 DIRECTORIES: Final = (

@@ -9,17 +9,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ceilo_agent.definition.nodes import (
-    MappingNode,
-    Node,
-    Position,
-    ScalarNode,
-    describe,
-    plain,
-    shown,
-)
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, describe, plain
 from ceilo_agent.definition.reader import Reader, given
 from ceilo_agent.errors import nearest
+from ceilo_agent.shown import shown
 
 _OF_ONE: Final = ("mean", "sum", "last", "max", "min", "std", "median", "first", "count")
 _PLAIN: Final = (*_OF_ONE, *(f"{number}pct" for number in range(1, 100)))

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode, shown
+from ceilo_agent.definition.nodes import MappingNode, Node, Position, ScalarNode
 from ceilo_agent.definition.reader import Reader
 from ceilo_agent.definition.settings import read_settings
 from ceilo_agent.errors import Misfit
+from ceilo_agent.shown import shown
 
 Schema = Mapping[str, Mapping[str, Any]]
 """The attributes of a resource type by name: `type`, `required`, and bounds."""

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from ceilo_agent import plugins
 from ceilo_agent.definition.pipeline import load
 from ceilo_agent.pipeline.testing import Runner
-from ceilo_agent.pipeline.volumes import is_volume
 from ceilo_agent.plugins import NeverMatches, StatefulTransformer, Transformer
 from ceilo_agent.sample import FIRST, UNTRACKED, Meter, Previous, Resource, Sample
+from ceilo_agent.volumes import is_volume
 from tests.pages import ROOT, blocks
 from tests.unit.pipeline.transformers.kinds import (
     CPU,

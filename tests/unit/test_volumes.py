@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ceilo_agent.pipeline.volumes import fit, is_volume
+from ceilo_agent.volumes import fit, is_volume
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, -0.0, 2**64 - 1, -(2**63), 1e308])
