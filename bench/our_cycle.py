@@ -15,8 +15,8 @@ from ceilo_agent import options
 from ceilo_agent.cli.daemon import Daemon
 from ceilo_agent.delivery.outlet import Outlet
 from ceilo_agent.plugins import Context
-from ceilo_agent.polling.agent import Selected, lanes
 from ceilo_agent.polling.lane import Lane
+from ceilo_agent.polling.making import Making, Selected
 from ceilo_agent.sample import Batch
 
 INTERVAL = 60
@@ -55,7 +55,7 @@ def without_store(path: str) -> Ours:
     conf = options.parse([path])
     context = Context(options.host(conf), options.values(conf))
     source = Selected("bench", INTERVAL, lambda _: True)
-    made = lanes(["compute"], [source], context, _drop, options.state_path(conf))
+    made = Making(context, _drop, options.state_path(conf)).plan(["compute"], [source]).fresh
     return Ours(made[0], [])
 
 

@@ -171,6 +171,8 @@ class Inspector(ABC):
 
     discovery: ClassVar[str]
     """The discovery whose targets it reads."""
+    digest: str = ""
+    """Tells what was read of files from another content; with another a reload makes it anew."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

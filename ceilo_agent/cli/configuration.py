@@ -17,7 +17,7 @@ from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.errors import ConfigError
 from ceilo_agent.pipeline.sharing import check_shared
 from ceilo_agent.plugins import Context
-from ceilo_agent.polling.agent import Selected
+from ceilo_agent.polling.making import Selected
 
 DIGITS: Final = 12
 """How much of a digest people are shown."""
@@ -65,7 +65,11 @@ class Configuration(NamedTuple):
         interval = self.conf.polling.interval
         return [
             Selected(
-                source.name, interval or source.interval, Matcher(source.meters), source.discovery
+                source.name,
+                interval or source.interval,
+                Matcher(source.meters),
+                source.discovery,
+                source.resources,
             )
             for source in self.files.polling.sources
             if source.interval is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 from collections.abc import Callable
@@ -13,13 +14,16 @@ import msgspec
 from ceilo_agent import options
 from ceilo_agent.cli.agent import Agent, warn
 from ceilo_agent.cli.configuration import Configuration, limits, read
+from ceilo_agent.cli.shares import share_of
 from ceilo_agent.definition.pipeline import unknown_meters
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.meters.catalogue import known
 from ceilo_agent.meters.elsewhere import elsewhere
-from ceilo_agent.polling.agent import PollingAgent, lanes
+from ceilo_agent.polling.agent import PollingAgent
 from ceilo_agent.polling.lane import MAX_CYCLE
+from ceilo_agent.polling.making import Making
+from ceilo_agent.polling.sharing import Sharing
 from ceilo_agent.sample import Batch
 
 LOG = logging.getLogger(__name__)
@@ -58,11 +62,11 @@ class Daemon(Agent):
         self._state = options.state_path(conf)
         selected = configuration.selected
         self._sources = frozenset(source.name for source in selected)
-        namespaces = conf.polling.namespaces
-        made = lanes(namespaces, selected, configuration.context, self._deliver, self._state)
+        self._sharing = Sharing(functools.partial(share_of, conf))
+        made = self._making(configuration).plan(conf.polling.namespaces, selected).fresh
         if not made:
             raise _nothing_polls(configuration)
-        self.agent = PollingAgent(made, _unknown(configuration))
+        self.agent = PollingAgent(made, _unknown(configuration), self._sharing)
 
     @property
     def stores(self) -> frozenset[str]:
@@ -104,7 +108,7 @@ class Daemon(Agent):
     def _replace(self, configuration: Configuration) -> None:
         context, selected = configuration.context, configuration.selected
         namespaces = configuration.conf.polling.namespaces
-        plan = self.agent.plan(namespaces, selected, context, self._deliver, self._state)
+        plan = self._making(configuration).plan(namespaces, selected, self.agent.lanes)
         if not plan.kept and not plan.fresh:
             raise _nothing_polls(configuration)
         try:
@@ -121,6 +125,9 @@ class Daemon(Agent):
             self.pipeline.limit(limits(configuration.conf))
             self.agent.replace(plan)
             self._configuration = configuration
+
+    def _making(self, configuration: Configuration) -> Making:
+        return Making(configuration.context, self._deliver, self._state, self._sharing.of)
 
     def _deliver(self, batch: Batch) -> None:
         if batch.source not in self._sources:

@@ -70,7 +70,7 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     """Return the samples, and whether nothing was missing."""
     from ceilo_agent.cli.configuration import context as context_of  # noqa: PLC0415
     from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
-    from ceilo_agent.polling.agent import Selected, lanes  # noqa: PLC0415
+    from ceilo_agent.polling.making import Making, Selected  # noqa: PLC0415
 
     if "compute" in conf.polling.namespaces:
         from ceilo_agent.cli.hypervisor import settle  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     batches: list[Batch] = []
     context = context_of(conf)
     source = Selected("poll", ONCE, Matcher(patterns))
-    made = lanes(conf.polling.namespaces, [source], context, batches.append)
+    made = Making(context, batches.append).plan(conf.polling.namespaces, [source]).fresh
     for lane in made:
         lane.poll_all()
         lane.close()

@@ -8,16 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from ceilo_agent import plugins
 from ceilo_agent.errors import Fault
-from ceilo_agent.plugins import Context, Inspector
-from ceilo_agent.polling.lane import Due, Lane
-from ceilo_agent.polling.saved import SavedReadings
-from ceilo_agent.polling.tracker import Tracker
-from ceilo_agent.sample import Batch
+from ceilo_agent.polling.lane import Lane
+from ceilo_agent.polling.making import Plan
+from ceilo_agent.polling.sharing import Sharing
 
 LOG = logging.getLogger(__name__)
 
@@ -28,83 +24,13 @@ HOLD_EVERY: Final = 0.01
 """Seconds between two looks whether all lanes are between cycles."""
 
 
-class Selected(NamedTuple):
-    """A source as far as polling knows it.
-
-    Attributes:
-        name: goes with its samples.
-        interval: seconds between two polls.
-        takes: whether it wants a meter, by the meter's name.
-        discovery: the discoveries it is limited to, empty for any.
-    """
-
-    name: str
-    interval: float
-    takes: Callable[[str], bool]
-    discovery: Sequence[str] = ()
-
-
-def lanes(
-    namespaces: Sequence[str],
-    sources: Sequence[Selected],
-    context: Context,
-    deliver: Callable[[Batch], None],
-    state: Path | None = None,
-) -> list[Lane]:
-    """Make the lanes of some namespaces; one that no source asks for is left out.
-
-    Args:
-        namespaces: names of inspectors.
-        sources: what is polled.
-        context: where this agent runs.
-        deliver: takes the batches.
-        state: the directory for last readings, None to keep none.
-
-    Raises:
-        PluginError: an inspector or a discovery is not there or cannot be loaded.
-    """
-    made: list[Lane] = []
-    with contextlib.ExitStack() as failing:
-        for namespace in dict.fromkeys(namespaces):
-            inspector = plugins.load(plugins.INSPECTOR, namespace)(context)
-            if not (due := _asked(inspector, sources)):
-                LOG.info("%s: no source asks for its meters", namespace)
-                inspector.close()
-                continue
-            failing.callback(inspector.close)
-            discovery = plugins.load(plugins.DISCOVERY, inspector.discovery)(context)
-            failing.callback(discovery.close)
-            saved = SavedReadings(state / f"readings-{namespace}.msgpack") if state else None
-            made.append(Lane(namespace, context.host, discovery, inspector, due, deliver, saved))
-        failing.pop_all()
-    return made
-
-
-def _asked(inspector: Inspector, sources: Sequence[Selected]) -> list[Due]:
-    """Return the sources that ask for meters of an inspector."""
-    known = [meter.name for meter in inspector.meters()]
-    due = []
-    for name, interval, takes, limits in sources:
-        wanted = frozenset(filter(takes, known))
-        if wanted and (not limits or inspector.discovery in limits):
-            due.append(Due(name, interval, wanted, Tracker(name, takes, interval)))
-    return due
-
-
-class Plan(NamedTuple):
-    """What is polled next.
-
-    Attributes:
-        kept: lanes that go on, and with which sources.
-        fresh: lanes that are new.
-    """
-
-    kept: Sequence[tuple[Lane, Sequence[Due]]]
-    fresh: Sequence[Lane]
-
-
 class PollingAgent:
     """Runs lanes until it is told to stop.
+
+    Args:
+        lanes: those to begin with.
+        unknown: patterns in the file that match no meter.
+        sharing: has the shares of the lanes that share their work.
 
     Attributes:
         lanes: those at work.
@@ -112,8 +38,14 @@ class PollingAgent:
         unknown: patterns in the file that match no meter.
     """
 
-    def __init__(self, lanes: Sequence[Lane], unknown: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        unknown: Sequence[Fault] = (),
+        sharing: Sharing | None = None,
+    ) -> None:
         self.lanes = list(lanes)
+        self._sharing = sharing
         self.left: dict[str, Lane] = {}
         self.unknown = 0
         self._running: dict[Lane, tuple[threading.Thread, threading.Event]] = {}
@@ -129,29 +61,7 @@ class PollingAgent:
         """Begin to poll, on threads of the lanes."""
         for lane in self.lanes:
             self._start(lane)
-
-    def plan(
-        self,
-        namespaces: Sequence[str],
-        sources: Sequence[Selected],
-        context: Context,
-        deliver: Callable[[Batch], None],
-        state: Path | None = None,
-    ) -> Plan:
-        """Make the lanes that these sources need and there are not yet; see `lanes`.
-
-        Raises:
-            PluginError: an inspector or a discovery is not there or cannot be loaded.
-        """
-        running = {lane.name: lane for lane in self.lanes}
-        asked = {
-            lane: _asked(lane.inspector, sources)
-            for name, lane in running.items()
-            if name in namespaces
-        }
-        missing = [name for name in namespaces if name not in running]
-        fresh = lanes(missing, sources, context, deliver, state)
-        return Plan([(lane, due) for lane, due in asked.items() if due], fresh)
+        self._share()
 
     @contextlib.contextmanager
     def between_cycles(self, seconds: float, give_up: Callable[[], bool]) -> Iterator[bool]:
@@ -200,6 +110,7 @@ class PollingAgent:
             if lane.name in self.left:
                 lane.counters = self.left.pop(lane.name).counters
             self._start(lane)
+        self._share()
 
     def discard(self, plan: Plan) -> None:
         """Let go of what was made for a plan."""
@@ -208,6 +119,8 @@ class PollingAgent:
 
     def stop(self) -> bool:
         """Stop polling and return whether every lane ended in time."""
+        if self._sharing is not None:
+            self._sharing.leave()
         for lane in self._running:
             self._stop(lane)
         deadline = time.monotonic() + STOP_WITHIN
@@ -216,6 +129,10 @@ class PollingAgent:
         for lane in self.lanes:
             lane.close()
         return not any(thread.is_alive() for thread, _ in self._running.values())
+
+    def _share(self) -> None:
+        if self._sharing is not None:
+            self._sharing.serve(self.lanes)
 
     def _start(self, lane: Lane) -> None:
         stop = threading.Event()

@@ -11,13 +11,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from ceilo_agent.errors import Unavailable
-from ceilo_agent.plugins import Discovery, Inspector, Listing, Missing
+from ceilo_agent.plugins import (
+    Discovery,
+    Inspector,
+    Listing,
+    Missing,
+    Observation,
+    Snapshot,
+    Target,
+)
 from ceilo_agent.polling.saved import SavedReadings
 from ceilo_agent.polling.schedule import ClockWatch, Ticks, host_offset
 from ceilo_agent.polling.tracker import Tracker
@@ -34,12 +42,21 @@ MAX_CYCLE: Final = 10.0
 
 
 class Due(msgspec.Struct, eq=False):
-    """A source as far as a lane polls it."""
+    """A source as far as a lane polls it.
+
+    Attributes:
+        name: of the source.
+        interval: seconds between two polls.
+        wanted: names of the meters.
+        tracker: has its last readings.
+        resources: those that the file gives it.
+    """
 
     name: str
     interval: float
     wanted: frozenset[str]
     tracker: Tracker
+    resources: tuple[str, ...] = ()
 
 
 class Counters(msgspec.Struct):
@@ -57,7 +74,7 @@ class Lane:
     """Polls the sources of one inspector.
 
     Args:
-        name: the namespace.
+        name: of the lane: the namespace, or what is told apart in it.
         host: this host's name; its ticks are shifted by it.
         discovery: says what exists.
         inspector: reads it.
@@ -94,10 +111,10 @@ class Lane:
         self._wanted: dict[tuple[str, ...], frozenset[str]] = {}
         self._next: deque[Sequence[Due]] = deque()
         self._wake = threading.Event()
-        shortest = min(source.interval for source in sources)
         # It stays, whatever the sources: one that stays the same keeps its moments.
-        self._offset = host_offset(host, shortest)
+        self._offset = self._shift(host, min(source.interval for source in sources))
         self._ticks = {source.name: Ticks(source.interval, self._offset) for source in sources}
+        self._ask()
         if saved is not None:
             saved.load(self._trackers)
 
@@ -127,6 +144,11 @@ class Lane:
         self._discovery.close()
 
     @property
+    def namespace(self) -> str:
+        """The name of the inspector."""
+        return self.name.partition(":")[0]
+
+    @property
     def whole(self) -> bool:
         """Whether the last cycle read all that there is."""
         return self.fault is None and self._complete and not self.missing
@@ -138,29 +160,65 @@ class Lane:
     def poll(self, due: Sequence[Due]) -> None:
         """Read once for all these sources and deliver their samples."""
         began = time.monotonic()
-        interval = min(source.interval for source in due)
-        deadline = began + max(MIN_CYCLE, min(interval / 2, MAX_CYCLE))
+        deadline = began + self._time_for(min(source.interval for source in due))
         try:
-            listing = self._discovery.discover(deadline)
-            snapshot = self.inspector.inspect(listing.targets, self._union(due), deadline)
+            self._cycle(due, self._discovery.discover(deadline), deadline)
         except Unavailable as error:
             self.counters.failed += 1
             self._tell_fault(str(error))
             return
-        self._complete = listing.complete
-        self._tell_fault(None)
-        self._tell_missing(snapshot.missing, listing)
-        for source in due:
-            samples = source.tracker.samples(snapshot.observations)
-            self.counters.samples += len(samples)
-            self._deliver(Batch(source.name, samples))
-        self.counters.cycles += 1
-        owners = [target.id for target in listing.targets] if listing.complete else None
-        for source in self._sources:
-            source.tracker.keep(owners, _boottime())
         if self._saved is not None:
             self._saved.save(self._trackers)
         LOG.debug("%s: polled in %.3f s", self.name, time.monotonic() - began)
+
+    def _cycle(self, due: Sequence[Due], listing: Listing, deadline: float) -> None:
+        """Read once what was found, and deliver the samples.
+
+        Raises:
+            Unavailable: nothing can be read now.
+        """
+        snapshot = self.inspector.inspect(listing.targets, self._union(due), deadline)
+        self._seen(listing, snapshot)
+        for source in due:
+            self._hand_on(source, snapshot.observations)
+        self._keep(listing, listing.targets)
+
+    def _seen(self, listing: Listing, snapshot: Snapshot) -> None:
+        """Count a cycle, and tell what could not be read."""
+        self._complete = listing.complete
+        self._tell_fault(None)
+        self._tell_missing(snapshot.missing, listing)
+        self.counters.cycles += 1
+
+    def _hand_on(self, source: Due, observations: Iterable[Observation]) -> None:
+        """Deliver the samples of a source."""
+        samples = source.tracker.samples(observations)
+        self.counters.samples += len(samples)
+        self._deliver(Batch(source.name, samples))
+
+    def _keep(self, listing: Listing, targets: Iterable[Target]) -> None:
+        """Forget the readings of all but these targets, if it is known that there are no others."""
+        owners = [target.id for target in targets] if listing.complete else None
+        for source in self._sources:
+            source.tracker.keep(owners, _boottime())
+
+    def _shift(self, host: str, interval: float) -> float:
+        """Return the seconds by which ticks are shifted."""
+        return host_offset(host, interval)
+
+    def _time_for(self, interval: float) -> float:
+        """Return the seconds that a cycle may take."""
+        return max(MIN_CYCLE, min(interval / 2, MAX_CYCLE))
+
+    def _ask(self) -> None:
+        """Let the discovery know what is wanted."""
+        wanted = frozenset().union(*(source.wanted for source in self._sources))
+        resources = {text: None for source in self._sources for text in source.resources}
+        self._discovery.want(wanted, tuple(resources))
+
+    def _waits(self, wall: float) -> dict[str, float]:
+        """Return the seconds until each source is due."""
+        return {source.name: self._ticks[source.name].wait(wall) for source in self._sources}
 
     def _run(self, stop: threading.Event) -> None:
         watch = ClockWatch(time.time(), _boottime())
@@ -168,8 +226,7 @@ class Lane:
             self._adopt()
             if stop.is_set():  # its waking call may have been cleared with the others
                 return
-            wall = time.time()
-            waits = {source.name: self._ticks[source.name].wait(wall) for source in self._sources}
+            waits = self._waits(time.time())
             pause = min(waits.values())
             self._wake.wait(pause)
             if stop.is_set():
@@ -188,7 +245,7 @@ class Lane:
         """
         wall = time.time()
         if not self._clock_was_set(watch, wall):
-            waits = {name: ticks.wait(wall) for name, ticks in self._ticks.items()}
+            waits = self._waits(wall)
             pause = 0.0
         # After the clock was set it says nothing of who is due; how long was waited does.
         due = [s for s in self._sources if waits[s.name] - pause <= TOGETHER]
@@ -212,6 +269,7 @@ class Lane:
             self._trackers = {source.name: source.tracker for source in self._sources}
             self._wanted.clear()
             self._ticks = {each.name: self._ticks_of(each) for each in self._sources}
+            self._ask()
 
     def _ticks_of(self, source: Due) -> Ticks:
         before = self._ticks.get(source.name)
@@ -282,10 +340,14 @@ def _succeed(before: Due | None, after: Due) -> Due:
     """Return what a source becomes: the same where nothing changed, else with what was read."""
     if before is None:
         return after
-    if (before.interval, before.wanted) == (after.interval, after.wanted):
+    if _asks(before) == _asks(after):
         return before
     after.tracker.load(before.tracker.dump())
     return after
+
+
+def _asks(source: Due) -> tuple[object, ...]:
+    return source.interval, source.wanted, source.resources
 
 
 def _some(names: list[str]) -> str:

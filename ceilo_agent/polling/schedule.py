@@ -24,6 +24,11 @@ class Ticks:
         self.offset = offset
         self._done: int | None = None
 
+    @property
+    def done(self) -> int | None:
+        """The slot that was done last; None before the first."""
+        return self._done
+
     def slot(self, wall: float) -> int:
         """Return the number of the slot that a moment falls into."""
         return math.floor((wall - self.offset) / self.interval)

@@ -140,10 +140,20 @@ class Tracker:
         source: the source's name.
         selects: whether the source takes a meter, by its name.
         interval: seconds between its polls.
+        by_owner: keep readings of a resource apart by the target that they were read from: some
+            targets may become another agent's, and others of the same resource may not.
     """
 
-    def __init__(self, source: str, selects: Callable[[str], bool], interval: float) -> None:
+    def __init__(
+        self,
+        source: str,
+        selects: Callable[[str], bool],
+        interval: float,
+        *,
+        by_owner: bool = False,
+    ) -> None:
         self.source = source
+        self._by_owner = by_owner
         self._selects = selects
         self._max_age = max(10 * interval, MIN_MAX_AGE)
         self._rows: dict[str, Row] = {}
@@ -158,9 +168,12 @@ class Tracker:
                 kind = self._kinds[id(seen.columns)] = _Kind(seen.columns, self._selects)
             if not kind.reads:
                 continue
-            row = self._rows.get(seen.resource.id)
+            name = seen.resource.id
+            if self._by_owner:
+                name = f"{seen.owner}\n{name}"
+            row = self._rows.get(name)
             if row is None or row.incarnation != seen.incarnation:
-                row = self._rows[seen.resource.id] = Row(seen.owner, seen.incarnation, others={})
+                row = self._rows[name] = Row(seen.owner, seen.incarnation, others={})
             if not self._follow(seen, kind, row, made):
                 self._compare(seen, kind, row, made)
         return made

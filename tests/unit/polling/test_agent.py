@@ -10,7 +10,8 @@ import pytest
 from ceilo_agent.errors import PluginError
 from ceilo_agent.inspection.host.inspector import HostInspector
 from ceilo_agent.plugins import Context
-from ceilo_agent.polling.agent import PollingAgent, Selected, lanes
+from ceilo_agent.polling.agent import PollingAgent
+from ceilo_agent.polling.making import Making, Selected
 
 CONTEXT = Context("h", {"libvirt.uri": "test:///default", "libvirt.call_timeout": 2.0})
 UPTIME, MEMORY = "hardware.uptime", "hardware.memory.total"
@@ -25,13 +26,12 @@ class Agent:
 
     def __init__(self, state, *sources):
         self.batches = []
-        self.state = state
-        made = lanes(["host"], sources, CONTEXT, self.batches.append, state)
-        self.agent = PollingAgent(made)
+        self.making = Making(CONTEXT, self.batches.append, state)
+        self.agent = PollingAgent(self.making.plan(["host"], sources).fresh)
         self.agent.start()
 
     def plan(self, *sources, namespaces=("host",)):
-        return self.agent.plan(namespaces, sources, CONTEXT, self.batches.append, self.state)
+        return self.making.plan(namespaces, sources, self.agent.lanes)
 
     def replace(self, *sources, namespaces=("host",)):
         plan = self.plan(*sources, namespaces=namespaces)
@@ -118,7 +118,7 @@ def test_a_namespace_that_is_not_there_leaves_nothing_of_the_others_open(agent, 
     closed = []
     monkeypatch.setattr(HostInspector, "close", lambda self: closed.append(self.discovery))
     with pytest.raises(PluginError):
-        lanes(["host", "hots"], [source("s", 1, UPTIME)], CONTEXT, agent.batches.append)
+        agent.making.plan(["host", "hots"], [source("s", 1, UPTIME)])
     assert len(closed) == 1
 
 
