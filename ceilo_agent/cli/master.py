@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from typing import Any, Final
 
@@ -97,6 +98,11 @@ class Master:
             LOG.error("worker %d ended with %d: it is started again", number, code)
 
 
+SWITCH_EVERY: Final = 0.0005
+"""Seconds after which a thread that computes lets another on: one that has written to a file or
+asked the broker comes back to find the other at work each time, and waits so long."""
+
+
 class _Manager(cotyledon.ServiceManager):
     """Ends in order when somebody types Ctrl-C, too."""
 
@@ -122,6 +128,7 @@ class Worker(cotyledon.Service):
     def run(self) -> None:
         """Work until told to stop; cotyledon calls it on a thread of its own."""
         logs.number(self._number)
+        sys.setswitchinterval(SWITCH_EVERY)
         try:
             consumer = Consumer(self._configuration(), self._number)
             consumer.open()

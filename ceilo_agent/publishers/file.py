@@ -22,7 +22,7 @@ import msgspec
 from ceilo_agent.errors import ConfigError, Fault, Retryable
 from ceilo_agent.plugins import Promise, Publisher
 from ceilo_agent.publishers.place import path_of
-from ceilo_agent.publishers.rendering import json_lines
+from ceilo_agent.publishers.rendering import json_pieces
 from ceilo_agent.sample import Sample
 
 LOCK_SECONDS: Final = 2.0
@@ -47,6 +47,10 @@ class FileOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str | bool,
         msgspec.Meta(description="Taken from Ceilometer's files; lines are JSON in any case."),
     ] = True
+
+
+PIECES_AT_ONCE: Final = 1000
+"""Below the 1024 of Linux (IOV_MAX, limits.h)."""
 
 
 class File(Publisher):
@@ -100,13 +104,13 @@ class File(Publisher):
         limit = self.options.max_bytes if self.options.backup_count else 0
         try:
             size = self._take()
-            for part in _parts(samples, limit):
+            for pieces, length in _parts(samples, limit):
                 # More than once, if another process filled the new file meanwhile.
-                while limit and size and size + len(part) > limit:
+                while limit and size and size + length > limit:
                     self._rotate()
                     size = self._take()
-                self._write(part, size)
-                size += len(part)
+                self._write(pieces, size)
+                size += length
             fcntl.flock(self._file, fcntl.LOCK_UN)
         except OSError as error:
             self.close()
@@ -146,15 +150,23 @@ class File(Publisher):
             return False
         return os.path.samestat(there, os.fstat(self._file))
 
-    def _write(self, data: bytes, size: int) -> None:
+    def _write(self, pieces: Sequence[bytes], size: int) -> None:
         """Append to a file of that size, all or nothing."""
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            for start in range(0, len(pieces), PIECES_AT_ONCE):
+                self._append(pieces[start : start + PIECES_AT_ONCE])
         except OSError:
             os.ftruncate(self._file, size)
             raise
+
+    def _append(self, pieces: Sequence[bytes]) -> None:
+        rest: Sequence[bytes | memoryview] = pieces
+        while rest:
+            written = os.writev(self._file, rest)
+            if written == sum(map(len, rest)):
+                return
+            # A disk that is nearly full takes a part.
+            rest = [memoryview(b"".join(rest))[written:]]
 
     def _rotate(self) -> None:
         for number in range(self.options.backup_count - 1, 0, -1):
@@ -173,15 +185,20 @@ def _refused(place: str, what: str, hint: str) -> ConfigError:
     return ConfigError([Fault(place, 0, 0, what, hint)])
 
 
-def _parts(samples: Sequence[Sample], limit: int) -> Iterator[bytes]:
-    """Yield whole lines in pieces of at most `limit` bytes (0: one piece), longer lines alone."""
-    lines: list[bytes] = []
+def _parts(samples: Sequence[Sample], limit: int) -> Iterator[tuple[list[bytes], int]]:
+    """Yield whole lines, in pieces, and their length: at most `limit` bytes (0: no limit).
+
+    A line that is longer stands alone.
+    """
+    pieces: list[bytes] = []
     size = 0
-    for line in json_lines(samples):
-        if limit and lines and size + len(line) > limit:
-            yield b"".join(lines)
-            lines, size = [], 0
-        lines.append(line)
-        size += len(line)
-    if lines:
-        yield b"".join(lines)
+    for line in json_pieces(samples):
+        head, volume, rest = line
+        length = len(head) + len(volume) + len(rest)
+        if limit and size and size + length > limit:
+            yield pieces, size
+            pieces, size = [], 0
+        pieces += line
+        size += length
+    if pieces:
+        yield pieces, size
