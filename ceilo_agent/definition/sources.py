@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +23,7 @@ from ceilo_agent.shown import shown
 KEYS: Final = ("name", "interval", "meters", "resources", "discovery", "sinks")
 LONGEST_INTERVAL: Final = 86400
 """Seconds: one day."""
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _MOST_NAMED: Final = 10
 """Sinks that a hint names."""
 
@@ -42,7 +45,7 @@ class SourceDef(msgspec.Struct, frozen=True):
         sinks: names of sinks, at least one; the role polling may do without.
         position: of the source in the file.
         meter_positions: of each of `meters`.
-        resources: static resources.
+        resources: static resources, URLs of HTTP APIs.
         discovery: what is asked for resources: plugins' names, with ``:`` and a parameter or not.
     """
 
@@ -54,6 +57,23 @@ class SourceDef(msgspec.Struct, frozen=True):
     meter_positions: tuple[Position, ...]
     resources: tuple[str, ...] = ()
     discovery: tuple[str, ...] = ()
+
+
+def unfit_base(text: str) -> str:
+    """Return why a static resource cannot be polled, empty if it can: it is a URL of an API."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not host or port == 0 or _BLANK.search(text):
+        return "an absolute http:// or https:// URL was expected"
+    if "@" in parts.netloc:
+        return "its user name and password belong into the pollsters' 'authentication'"
+    if parts.fragment:
+        return "what stands behind the # goes to no server"
+    return ""
 
 
 class Sources:
@@ -99,7 +119,7 @@ class Sources:
             self._sinks_of(entries["sinks"], name) if "sinks" in entries else (),
             source.position,
             tuple(place for _, place in meters),
-            self._resources(source, name),
+            self._resources(source),
             self._discovery(source),
         )
 
@@ -132,11 +152,11 @@ class Sources:
         self.fed |= seen
         return tuple(sink for sink, _ in found)
 
-    def _resources(self, source: MappingNode, name: str) -> tuple[str, ...]:
+    def _resources(self, source: MappingNode) -> tuple[str, ...]:
         found = self._texts(source, "resources", "a resource")
-        if found and self._role is not Role.NOTIFICATION:
-            what = "nothing polls these resources: guests and this host are found by themselves"
-            self._reader.warn(found[0][1], what, about=("source", name))
+        for text, place in found if self._role is not Role.NOTIFICATION else ():
+            if reason := unfit_base(text):
+                self._reader.fault(place, f"resource '{shown(text)}': {reason}")
         return tuple(text for text, _ in found)
 
     def _discovery(self, source: MappingNode) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent import plugins
-from ceilo_agent.definition.sources import KEYS
+from ceilo_agent.definition.sources import KEYS, unfit_base
 from ceilo_agent.meters.elsewhere import RENAMED
 from ceilo_agent.pipeline.migration import meters
 from ceilo_agent.pipeline.migration.changes import Path
@@ -143,9 +143,11 @@ def _interval(draft: Draft, path: Path, polls: bool) -> None:
 def _discovery(draft: Draft, path: Path) -> None:
     for key in ("resources", "discovery"):
         items = listed(draft, (*path, key), "Ceilometer refused a text")
-        if key == "resources" and items:
-            what = "nothing polls these resources: guests and this host are found by themselves"
-            draft.tell(Weight.MEANING, (*path, key), what, "leave it out")
+        if key == "resources":
+            for at, name in items:
+                if unfit_base(str(name)):
+                    what = f"'{shown(str(name))}' removed: only http:// and https:// URLs are polled"
+                    draft.remove(at, what, weight=Weight.MEANING)
             continue
         installed = plugins.names(plugins.DISCOVERY) if items else ()
         for at, name in items:

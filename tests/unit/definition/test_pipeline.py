@@ -158,14 +158,13 @@ def test_what_nobody_polls_is_a_warning(write):
     found = load(
         write(
             "sources:\n"
-            "  - {name: a, meters: [cpu], sinks: [s], resources: [one]}\n"
+            "  - {name: a, meters: [cpu], sinks: [s], resources: ['http://device/']}\n"
             "sinks:\n"
             "  - {name: s, publishers: [console]}\n"
         )
     )
     assert [str(warning).partition(":")[2] for warning in found.warnings] == [
         "1:1: no source has an interval: nothing is polled",
-        "2:54: nothing polls these resources: guests and this host are found by themselves",
     ]
 
 

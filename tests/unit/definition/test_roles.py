@@ -37,7 +37,7 @@ sinks:
 SHARED = """\
 sources:
   - {name: guests, interval: 60, meters: [cpu], discovery: [libvirt], sinks: [store]}
-  - {name: bus, meters: [memory], resources: [one], sinks: [store]}
+  - {name: bus, meters: [memory], resources: ['http://one/'], sinks: [store]}
 sinks:
   - {name: store, publishers: [console]}
 """
@@ -89,9 +89,11 @@ def test_one_file_serves_every_role(write):
     path = write(SHARED)
     for role in Role:
         assert told(path, role) == []
-    resources = "nothing polls these resources: guests and this host are found by themselves"
-    assert [w.what for w in load(path, Role.POLLING).warnings] == [resources]
-    assert load(path, Role.NOTIFICATION).warnings == (), "what it ignores is not warned of"
+    path = write(SHARED.replace("http://one/", "one"))
+    assert told(path, Role.POLLING) == [
+        "3:47: resource 'one': an absolute http:// or https:// URL was expected"
+    ]
+    assert told(path, Role.NOTIFICATION) == [], "what it does not poll may be anything"
 
 
 def test_polling_may_name_sinks_that_another_file_has(write):
@@ -168,7 +170,6 @@ def test_mistakes_of_both_files_are_told_at_once(conf):
 def test_warnings_of_both_files_are_kept(conf):
     found = in_force.load_both(conf(SHARED, PIPELINE + "publishers: {spare: console}\n"))
     assert [w.what for w in found.warnings] == [
-        "nothing polls these resources: guests and this host are found by themselves",
         "no sink uses the publisher 'spare'",
     ]
 
