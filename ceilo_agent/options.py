@@ -137,7 +137,12 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "namespaces",
             mutable=True,
             default=["compute", "host"],
-            help="What to poll: compute (the guests of the local libvirt), host (this machine).",
+            help="What to poll: compute (the guests of the local libvirt), host (this machine), "
+            "central (what belongs to no host: APIs).",
+        ),
+        cfg.StrOpt(
+            "partitioning_group_prefix",
+            help="Agents share work with those of the same prefix only.",
         ),
         cfg.IntOpt(
             "interval",
@@ -264,6 +269,28 @@ GROUPS: Final[dict[str, list[Any]]] = {
             sample_default="file://<state_path>/coordination",
             help="Where agents agree on who does what, as tooz writes it: redis://, zookeeper:// "
             "(kazoo), etcd3+http://. Without it a directory: agents of one host.",
+        ),
+        cfg.IntOpt(
+            "weight",
+            default=1,
+            min=1,
+            max=100,
+            help="This agent's part of the work that agents share, against 1 of others.",
+        ),
+        cfg.IntOpt(
+            "heartbeat_timeout",
+            default=30,
+            min=2,
+            max=3600,
+            help="Seconds after which an agent that is not heard of has left: the others poll what "
+            "was its own. A timeout in backend_url comes first.",
+        ),
+        cfg.IntOpt(
+            "grace",
+            default=300,
+            min=0,
+            help="Seconds for which an agent goes on with its last share of the work while it "
+            "cannot reach backend_url. Then it polls nothing that is shared until it can.",
         ),
     ],
     "libvirt": [

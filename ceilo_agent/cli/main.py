@@ -19,6 +19,7 @@ WRONG_USE: Final = 2
 COMMANDS: Final = {
     "config": "ceilo_agent.cli.config",
     "letters": "ceilo_agent.cli.letters",
+    "members": "ceilo_agent.cli.members",
     "meters": "ceilo_agent.cli.meters",
     "notification": "ceilo_agent.cli.notification",
     "poll": "ceilo_agent.cli.poll",

@@ -16,9 +16,9 @@ def share_of(conf: Any, namespace: str, changed: Callable[[], None]) -> Share:
     Raises:
         ConfigError: ``[coordination]`` cannot be used.
     """
-    from ceilo_agent.coordination import share  # noqa: PLC0415 - only agents that share need it
+    from ceilo_agent.coordination import rebalance, share  # noqa: PLC0415 - only who shares
 
-    return share.Share(
+    made: Share = share.Share(
         options.backend_url(conf),
         share.group_of(namespace, conf.polling.partitioning_group_prefix),
         options.host(conf),
@@ -26,4 +26,6 @@ def share_of(conf: Any, namespace: str, changed: Callable[[], None]) -> Share:
         grace=conf.coordination.grace,
         timeout=conf.coordination.heartbeat_timeout,
         changed=changed,
+        told=rebalance.record(options.state_path(conf), namespace).put,
     )
+    return made

@@ -14,12 +14,13 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from ceilo_agent.coordination import library
 from ceilo_agent.definition.secret import masked, without_secrets
 from ceilo_agent.errors import ConfigError, Fault
 
@@ -49,25 +50,35 @@ class Membership:
         member: name of this process in it, unlike any other.
         timeout: seconds; see TIMEOUT.
         beat: seconds between heartbeats.
+        seen: gets the members after each heartbeat, on the membership's thread.
 
     Attributes:
         members: names of all members, sorted; empty while the back end is away.
+        timeout: in seconds, as it is in force.
+        beat: likewise.
 
     Raises:
         ConfigError: there is no driver for the URL.
     """
 
     def __init__(
-        self, url: str, group: str, member: str, timeout: float = TIMEOUT, beat: float = BEAT
+        self,
+        url: str,
+        group: str,
+        member: str,
+        timeout: float = TIMEOUT,
+        beat: float = BEAT,
+        seen: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self.members: tuple[str, ...] = ()
         self._url, self._group, self._member = url, group.encode(), member
         # What stands in the URL goes to tooz, and must be what is reckoned with here.
         given = dict(parse_qsl(urlsplit(url).query)).get("timeout")
         # Whole seconds: its drivers know no others.
-        self._timeout = int(_seconds(given, url) if given else timeout)
-        self._beat = min(beat, self._timeout / 8)
-        _coordinator(url, member, self._timeout)
+        self.timeout = int(_seconds(given, url) if given else timeout)
+        self.beat = min(beat, self.timeout / 8)
+        self._seen = seen
+        coordinator(url, member, self.timeout)
         self._coordinator: Any = None
         self._locks: dict[str, Any] = {}
         self._beaten = float("-inf")
@@ -82,10 +93,15 @@ class Membership:
         return self._coordinator is not None and self.sure
 
     @property
+    def heard(self) -> float:
+        """When the back end answered last, CLOCK_BOOTTIME."""
+        return self._beaten
+
+    @property
     def sure(self) -> bool:
         """Whether nobody else can have this member's locks yet."""
         # A heartbeat before its time: they expire while it is on the way.
-        return _now() - self._beaten < self._timeout - 2 * self._beat
+        return _now() - self._beaten < self.timeout - 2 * self.beat
 
     def start(self) -> None:
         """Join as soon as the back end can be reached; also once more, after `stop`."""
@@ -151,13 +167,13 @@ class Membership:
                 if self._coordinator is None:
                     self._join()
                 self._keep()
-                pause = self._beat
+                pause = self.beat
             except Exception as error:  # whatever a driver raises
                 self._lose(error)
-                pause = self._beat
+                pause = self.beat
                 if self._coordinator is None:
-                    longest = min(LONGEST_PAUSE, self._beat * 2 ** min(self._tries, 10))
-                    pause = random.uniform(self._beat / 2, longest)  # noqa: S311 - no secret
+                    longest = min(LONGEST_PAUSE, self.beat * 2 ** min(self._tries, 10))
+                    pause = random.uniform(self.beat / 2, longest)  # noqa: S311 - no secret
                 self._tries += 1
         self.members = ()
         self._leave()
@@ -178,15 +194,14 @@ class Membership:
                 answer.set_exception(error)
 
     def _join(self) -> None:
-        from tooz import coordination  # noqa: PLC0415 - only agents that share need it
-
-        coordinator = _coordinator(self._url, self._member, self._timeout)
-        coordinator.start()
-        self._coordinator = coordinator
+        coordination = library.coordination()
+        made = coordinator(self._url, self._member, self.timeout)
+        made.start()
+        self._coordinator = made
         with contextlib.suppress(coordination.GroupAlreadyExist):
-            coordinator.create_group(self._group).get(timeout=ANSWER_WITHIN)
+            made.create_group(self._group).get(timeout=ANSWER_WITHIN)
         with contextlib.suppress(coordination.MemberAlreadyExist):
-            coordinator.join_group(self._group).get(timeout=ANSWER_WITHIN)
+            made.join_group(self._group).get(timeout=ANSWER_WITHIN)
         self._beaten = _now()
 
     def _keep(self) -> None:
@@ -211,15 +226,14 @@ class Membership:
             LOG.info("[coordination] %s: it is there", masked(self._url))
         self._tries = 0
         if members != self.members:
-            LOG.info("%s: members: %s", self._group.decode(), ", ".join(members))
+            LOG.debug("%s: members: %s", self._group.decode(), ", ".join(members))
         self.members = members
+        self._seen(members)
 
     def _lose(self, error: Exception) -> None:
         """Let go of a connection that fails; locks stay as long as nobody else can have them."""
         if not self._tries:
-            LOG.warning(
-                "[coordination] %s: %s; it is tried again", masked(self._url), _words(error)
-            )
+            LOG.warning("[coordination] %s: %s; it is tried again", masked(self._url), words(error))
         if self._coordinator is None:
             return
         if self.sure and not isinstance(error, LookupError):
@@ -258,14 +272,13 @@ def _seconds(text: str, url: str) -> float:
     return found
 
 
-def _coordinator(url: str, member: str, timeout: int) -> Any:
+def coordinator(url: str, member: str, timeout: int) -> Any:
     """Return tooz's coordinator; nothing is connected yet.
 
     Raises:
         ConfigError: there is no driver for the URL.
     """
-    from tooz import coordination  # noqa: PLC0415 - only agents that share need it
-
+    coordination = library.coordination()
     # It tells of each of its own tries; ours are told once.
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     parts = urlsplit(url)
@@ -275,7 +288,7 @@ def _coordinator(url: str, member: str, timeout: int) -> Any:
         return coordination.get_coordinator(whole, member.encode())
     except Exception as error:  # of stevedore and of whatever a driver imports
         known = "file, redis, zookeeper (kazoo) or etcd3+http"
-        what = f"[coordination] backend_url {masked(url)}: {_words(error)}"
+        what = f"[coordination] backend_url {masked(url)}: {words(error)}"
         hint = f"{known} was expected; pip install 'tooz[redis]' and the like"
         raise ConfigError([Fault("options", 0, 0, what, hint)]) from None
 
@@ -289,7 +302,8 @@ def _is_held(lock: Any) -> bool:
         return bool(lock.acquired)
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
+    """Return the first line of what a driver says, without passwords."""
     said = without_secrets(str(error)).strip().splitlines()
     return said[0] if said else type(error).__name__
 

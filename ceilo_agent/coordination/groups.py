@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who shares work, read from the back end by one who does not."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from ceilo_agent.coordination.buckets import BUCKETS, owners
+from ceilo_agent.coordination.member import Member, newest
+from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT, coordinator, words
+from ceilo_agent.coordination.share import PREFIX
+from ceilo_agent.definition.secret import masked
+from ceilo_agent.errors import Unavailable
+
+
+class Part(NamedTuple):
+    """What an agent has of the work.
+
+    Attributes:
+        weight: against 1 of others.
+        portion: of all work, from 0 to 1.
+    """
+
+    weight: int
+    portion: float
+
+
+def groups(url: str, timeout: float = TIMEOUT) -> Mapping[str, Mapping[str, Part]]:
+    """Return the groups of agents that share work, by name, and what each agent has.
+
+    Raises:
+        ConfigError: there is no driver for the URL.
+        Unavailable: the back end does not answer.
+    """
+    reader = coordinator(url, f"reader-{secrets.token_hex(4)}", int(timeout))
+    try:
+        reader.start()
+        try:
+            names = reader.get_groups().get(timeout=ANSWER_WITHIN)
+            found = {
+                name.decode("utf-8", "replace"): reader.get_members(name).get(timeout=ANSWER_WITHIN)
+                for name in names
+            }
+        finally:
+            with contextlib.suppress(Exception):
+                reader.stop()
+    except Exception as error:  # whatever a driver raises
+        raise Unavailable(f"[coordination] backend_url {masked(url)}: {words(error)}") from error
+    return {
+        group.removeprefix(PREFIX): _parts(weights)
+        for group, texts in sorted(found.items())
+        if group.startswith(PREFIX) and (weights := newest(parsed(texts)))
+    }
+
+
+def parsed(texts: Iterable[bytes]) -> Iterator[Member]:
+    """Yield those of a group's members that are agents of ours."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield Member.parse(text.decode("utf-8", "replace"))
+
+
+def _parts(weights: Mapping[str, int]) -> Mapping[str, Part]:
+    owned = Counter(owners(weights))
+    return {name: Part(weight, owned[name] / BUCKETS) for name, weight in sorted(weights.items())}
