@@ -51,5 +51,6 @@ class Member(NamedTuple):
 
 
 def newest(members: Iterable[Member]) -> Mapping[str, int]:
-    """Return the weight of each name; of several runs the last one's."""
-    return {member.name: member.weight for member in sorted(members, key=lambda each: each.run)}
+    """Return the weight of each name, by name; of several runs the last one's."""
+    found = {member.name: member.weight for member in sorted(members, key=lambda each: each.run)}
+    return dict(sorted(found.items()))

@@ -119,7 +119,7 @@ class Share:
         self._changed = changed
         self._told = told
         self._lock = threading.Lock()
-        self._view = View(0, (), _NOTHING, now(), lambda _: True)
+        self._view = View(0, (), _NOTHING, now(), _always)
         self._weights: tuple[tuple[str, int], ...] = ()
         self._left = False
         self._second = False
@@ -210,7 +210,8 @@ class Share:
         pairs = list(zip(before.buckets, mine, strict=True))
         gained, lost = pairs.count((0, 1)), pairs.count((1, 0))
         self._weights = tuple(weights.items())
-        self._view = View(before.number + 1, tuple(weights), mine, now(), self._holds)
+        holds = self._holds if weights else _always  # nothing can be lost of nothing
+        self._view = View(before.number + 1, tuple(weights), mine, now(), holds)
         if weights:
             LOG.info(
                 "%s: %s: %d of %d buckets (+%d -%d); agents: %s",
@@ -241,8 +242,15 @@ def group_of(namespace: str, prefix: str | None) -> str:
     return PREFIX + (f"{prefix}-{namespace}" if prefix else namespace)
 
 
+def _always(made: float) -> bool:
+    del made
+    return True
+
+
 def _reason(before: Mapping[str, int], after: Mapping[str, int]) -> str:
     """Say what has changed."""
+    if not before:
+        return "this agent is a member"
     joined, left = after.keys() - before.keys(), before.keys() - after.keys()
     said = []
     if joined:
