@@ -283,8 +283,13 @@ def coordinator(url: str, member: str, timeout: int) -> Any:
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query)) | {"timeout": str(timeout)}
-    whole = urlunsplit(parts._replace(query=urlencode(options)))
     try:
+        if parts.scheme == "redis":
+            library.tell_at_once()
+            # A call that hangs must not take as long as the heartbeats may be away.
+            brief = str(max(1, timeout // 4))
+            options = {"socket_timeout": brief, "socket_connect_timeout": brief} | options
+        whole = urlunsplit(parts._replace(query=urlencode(options)))
         return coordination.get_coordinator(whole, member.encode())
     except Exception as error:  # of stevedore and of whatever a driver imports
         known = "file, redis, zookeeper (kazoo) or etcd3+http"

@@ -58,6 +58,7 @@ class View:
         self.made = made
         self._mine = mine
         self._holds = holds
+        self._lost = False
 
     @property
     def valid(self) -> bool:
@@ -66,7 +67,9 @@ class View:
         It may not once this process was stopped for so long that others have it, nor when the back
         end has been away for too long.
         """
-        return self._holds(self.made)
+        # Whoever found it lost may have passed something over: it does not come back.
+        self._lost = self._lost or not self._holds(self.made)
+        return not self._lost
 
     @property
     def buckets(self) -> bytes:
