@@ -166,6 +166,16 @@ GROUPS: Final[dict[str, list[Any]]] = {
             help="With output = bus, what is sent: our own batches, or messages of Ceilometer, "
             "which its notification agents read as well.",
         ),
+        cfg.MultiStrOpt(
+            "pollsters_definitions_dirs",
+            default=["/etc/ceilo_agent/pollsters.d"],
+            help="Directories of YAML files that describe HTTP APIs to poll (central).",
+        ),
+        cfg.BoolOpt(
+            "host_commands",
+            default=False,
+            help="Let these files run commands of this host (host_command), without a shell.",
+        ),
     ],
     "notification": [
         cfg.IntOpt(

@@ -15,6 +15,7 @@ from ceilo_agent.cli import documents, logs
 from ceilo_agent.cli.arguments import output_option, words
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
+from ceilo_agent.cli.trial import Trial
 from ceilo_agent.errors import nearest
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.sample import Batch, Sample, isotime
@@ -25,8 +26,26 @@ ONCE: Final = 20.0
 
 @click.command("poll")
 @click.option("--once", is_flag=True, default=True, help="Poll one time (the only way there is).")
-@click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
+@click.option(
+    "--namespaces",
+    type=words,
+    metavar="NAME,...",
+    help="What to poll: compute, host, central.",
+)
 @click.option("--meter", "meters", multiple=True, metavar="PATTERN", help="Only these meters.")
+@click.option(
+    "--pollster",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Poll by the definitions of this file alone, and show each step.",
+)
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="URL",
+    help="With --pollster: a base URL to poll.",
+)
 @output_option("table", "json", about="How to print the samples.")
 @click.pass_obj
 def command(
@@ -34,16 +53,23 @@ def command(
     once: bool,  # noqa: ARG001
     namespaces: list[str] | None,
     meters: tuple[str, ...],
+    pollster: str | None,
+    resources: tuple[str, ...],
     output: str,
 ) -> int:
     """Poll once, print the samples, exit.
 
     The exit code is 1 when something could not be read; the reason is on standard error.
     """
+    trial = None
+    if pollster is not None or resources:
+        trial = Trial(pollster, resources, namespaces, sys.stderr if output == "json" else None)
+        namespaces = ["central"]
     conf = options.parse(config_files, {"polling.namespaces": namespaces})
     logs.setup(conf, logging.WARNING)
-    _check_meters(meters)
-    samples, whole = _poll(conf, meters or ("*",))
+    if trial is None:
+        _check_meters(meters)
+    samples, whole = _poll(conf, meters or ("*",), trial)
     if output == "json":
         documents.write(samples)
     else:
@@ -66,7 +92,9 @@ def _check_meters(patterns: Sequence[str]) -> None:
             raise click.BadParameter(what, param_hint="--meter")
 
 
-def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
+def _poll(
+    conf: Any, patterns: Sequence[str], trial: Trial | None = None
+) -> tuple[list[Sample], bool]:
     """Return the samples, and whether nothing was missing."""
     from ceilo_agent.cli.configuration import context as context_of  # noqa: PLC0415
     from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
@@ -79,8 +107,13 @@ def _poll(conf: Any, patterns: Sequence[str]) -> tuple[list[Sample], bool]:
     batches: list[Batch] = []
     context = context_of(conf)
     source = Selected("poll", ONCE, Matcher(patterns))
+    if trial is not None:
+        context = trial.context(context)
+        source = source._replace(resources=trial.resources)
     made = Making(context, batches.append).plan(conf.polling.namespaces, [source]).fresh
     for lane in made:
+        if trial is not None:
+            trial.watch(lane.inspector)
         lane.poll_all()
         lane.close()
     whole = bool(made) and all(lane.whole for lane in made)

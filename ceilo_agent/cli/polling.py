@@ -12,7 +12,12 @@ from ceilo_agent.cli.leave import leave
 
 
 @click.command("polling")
-@click.option("--namespaces", type=words, metavar="NAME,...", help="What to poll: compute, host.")
+@click.option(
+    "--namespaces",
+    type=words,
+    metavar="NAME,...",
+    help="What to poll: compute, host, central.",
+)
 @click.option("--pipeline", metavar="FILE", help="The pipeline file.")
 @click.option("--interval", type=click.IntRange(1, 86400), help="Poll every source this often.")
 @click.pass_obj
