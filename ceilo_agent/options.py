@@ -140,6 +140,11 @@ GROUPS: Final[dict[str, list[Any]]] = {
             help="What to poll: compute (the guests of the local libvirt), host (this machine), "
             "central (what belongs to no host: APIs).",
         ),
+        cfg.BoolOpt(
+            "ignore_disabled_projects",
+            default=False,
+            help="Poll nothing of projects that are disabled, or whose domain is.",
+        ),
         cfg.StrOpt(
             "partitioning_group_prefix",
             help="Agents share work with those of the same prefix only.",

@@ -13,17 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import requests
 from keystoneauth1 import exceptions
-from keystoneauth1.session import Session
 
-from ceilo_agent import __version__
 from ceilo_agent.errors import Unavailable
-from ceilo_agent.openstack.credentials import Section, keystone_plugin, short
+from ceilo_agent.openstack.credentials import Section
+from ceilo_agent.openstack.session import session_of, words
 
 SERVICE_TYPE: Final = "compute"
 """Nova's in Keystone's catalogue."""
-
-TIMEOUT: Final = 30.0
-"""Seconds without a byte after which a request is given up."""
 
 MAX_PAGES: Final = 100
 """Nova gives 1,000 servers at once by default (``[api] max_limit``)."""
@@ -60,18 +56,7 @@ class Client:
             "interface": credentials.get("interface") or "public",
             "region_name": credentials.get("region_name"),
         }
-        cert, key = credentials.get("certfile"), credentials.get("keyfile")
-        # What the agent does follows from its files alone: no ~/.netrc, no proxies of a shell.
-        web = requests.Session()
-        web.trust_env = False
-        self._session = Session(
-            keystone_plugin(credentials, read=True),
-            session=web,
-            verify=False if credentials.get("insecure") else credentials.get("cafile") or True,
-            cert=(cert, key) if cert and key else cert,
-            timeout=TIMEOUT,
-            user_agent=f"ceilo_agent/{__version__}",
-        )
+        self._session = session_of(credentials)
 
     def servers(self, host: str, since: float | None = None) -> Answer:
         """List the servers on a host, of all projects.
@@ -105,7 +90,7 @@ class Client:
         try:
             found = self._session.get_endpoint(**self._filter, skip_discovery=True)
         except exceptions.ClientException as error:
-            raise Unavailable(f"{self._keystone}: {_words(error)}") from error
+            raise Unavailable(f"{self._keystone}: {words(error)}") from error
         if not found:
             asked = ", ".join(f"{key} {value}" for key, value in self._filter.items() if value)
             raise Unavailable(f"{self._keystone}: its catalogue has no endpoint of {asked}")
@@ -116,20 +101,13 @@ class Client:
         try:
             response = self._session.get(url, params=query, raise_exc=False, log=False)
         except exceptions.ClientException as error:
-            raise Unavailable(f"Nova at {_place(url)}: {_words(error)}") from error
+            raise Unavailable(f"Nova at {_place(url)}: {words(error)}") from error
         if response.status_code != requests.codes.ok:
             hint = ""
             if response.status_code in {requests.codes.forbidden, requests.codes.bad_request}:
                 hint = "; listing a host's servers takes the role that Nova's policy asks for"
             raise Unavailable(f"Nova at {_place(url)} answers {response.status_code}{hint}")
         return response
-
-
-def _words(error: exceptions.ClientException) -> str:
-    if isinstance(error, exceptions.ConnectTimeout):
-        return f"no answer within {TIMEOUT:g} s"
-    # keystoneauth's words for it are Python's.
-    return "nobody answers there" if isinstance(error, exceptions.ConnectFailure) else short(error)
 
 
 def _place(url: str) -> str:
