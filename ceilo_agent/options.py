@@ -19,6 +19,9 @@ from oslo_config.cfg import Locations
 
 from ceilo_agent.errors import ConfigError, Fault, nearest
 
+POLLSTERS: Final = "/etc/ceilo_agent/pollsters.d"
+"""Where definitions of dynamic pollsters are; a machine may have none."""
+
 
 def _credentials() -> list[Any]:
     """Return the options that let the agent into OpenStack's services, under keystoneauth's names.
@@ -173,7 +176,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
         ),
         cfg.MultiStrOpt(
             "pollsters_definitions_dirs",
-            default=["/etc/ceilo_agent/pollsters.d"],
+            default=[POLLSTERS],
             help="Directories of YAML files that describe HTTP APIs to poll (central).",
         ),
         cfg.BoolOpt(
@@ -419,6 +422,19 @@ GROUPS: Final[dict[str, list[Any]]] = {
         ),
     ],
     "service_credentials": _credentials(),
+    "rgw_admin_credentials": [
+        cfg.StrOpt(
+            "access_key",
+            secret=True,
+            help="The access key of an administrator of Ceph's object gateway; file:/path of a "
+            "file whose first line it is. Without it radosgw.* is not polled.",
+        ),
+        cfg.StrOpt(
+            "secret_key",
+            secret=True,
+            help="Its secret key; file:/path of a file whose first line it is.",
+        ),
+    ],
     "gnocchi": [
         cfg.StrOpt(
             "auth_section",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from ceilo_agent.discovery.api.definitions import definitions
+from ceilo_agent.discovery.api.definitions import definitions, unasked
 from ceilo_agent.discovery.api.grouping import Group, grouped, is_url
 from ceilo_agent.discovery.api.unit import CloudLike, ProjectLike, Unit
 from ceilo_agent.errors import ConfigError, Unavailable
@@ -26,7 +26,7 @@ class ApiDiscovery(Discovery):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._groups = grouped(definitions(context))
+        self._groups = grouped([each for each in definitions(context) if not unasked(each)])
         self._meters: frozenset[str] | None = None
         self._resources: Sequence[str] = ()
         self._cloud: CloudLike | None = None

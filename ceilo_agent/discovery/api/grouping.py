@@ -23,6 +23,7 @@ _ALIKE: Final = (
     "next_sample_url_attribute",
     "timeout",
     "retries",
+    "empty_statuses",
     "max_pages",
     "max_response_bytes",
     "concurrency",

@@ -126,6 +126,8 @@ def _token(authentication: Any) -> Mapping[str, str]:
 
 
 def _s3(authentication: Any, method: str, url: str) -> Mapping[str, str]:
+    if authentication.access_key is None or authentication.secret_key is None:
+        raise Unanswered("its authentication lacks a key, and [rgw_admin_credentials] has none")
     return signed(
         method,
         url,

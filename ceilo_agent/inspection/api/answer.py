@@ -91,6 +91,7 @@ class Ask(NamedTuple):
         max_bytes: of the answer, unpacked.
         concurrency: requests at a time to its endpoint.
         rate: requests a second to its endpoint, None: any.
+        empty: statuses by which the API says that there is nothing.
     """
 
     method: str
@@ -103,6 +104,7 @@ class Ask(NamedTuple):
     max_bytes: int
     concurrency: int
     rate: float | None
+    empty: tuple[int, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -110,7 +112,7 @@ class Answer(NamedTuple):
 
     Attributes:
         url: that was asked last, after redirects.
-        status: from 200 to 299 where `Fetcher.get` returns it.
+        status: from 200 to 299, or one of `Ask.empty`, where `Fetcher.get` returns it.
         headers: names in lower case.
         body: unpacked.
     """

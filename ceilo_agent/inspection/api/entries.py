@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ceilo_agent.definition.pollsters.pollster import PollsterDef
 from ceilo_agent.errors import CeiloAgentError
 from ceilo_agent.expressions.value import Absent, Unusable
+
+NOTHING: Final = "no content"
+"""What the empty document of an answer without a body was read as."""
 
 
 class Unread(CeiloAgentError):
@@ -21,8 +24,9 @@ def entries_of(
     """Return the entries of a document.
 
     As in Ceilometer they are the document if it is a list, else what `response_entries_key` leads
-    to, and without it the first key. Beyond that a single mapping counts as a list of one, and a
-    mapping whose first key has neither list nor mapping as an entry itself, as have headers.
+    to, and without it the first key;
+    an operation in it is done with a list as well. Beyond that a single mapping counts as a list of
+    one, and a mapping whose first key has neither list nor mapping as an entry itself, as have headers.
 
     Args:
         pollster: says where they are.
@@ -33,19 +37,19 @@ def entries_of(
     Raises:
         Unread: there are none where they should be.
     """
-    if isinstance(document, list):
+    key: Any = pollster.response_entries_key
+    if isinstance(document, list) and (key is None or "|" not in key.text or handler == NOTHING):
         return document
     found: Any = None
-    if not isinstance(document, dict):
+    if not isinstance(document, list | dict):
         raise Unread("its answer is neither a list nor a mapping")
-    key: Any = pollster.response_entries_key
-    if key is None:
+    if key is None and isinstance(document, dict):
         found = document if handler == "headers" else next(iter(document.values()), None)
         if not isinstance(found, list | dict) and (found is not None or len(document) > 1):
             found = document
-    else:
+    elif key is not None:
         try:
-            found = key(document, names) if document else None
+            found = key(document, names) if document != {} else None
         except (Absent, Unusable) as error:
             raise Unread(f"response_entries_key: {error}") from error
     if found is None:

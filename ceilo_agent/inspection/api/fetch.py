@@ -71,7 +71,7 @@ class Fetcher:
                 if not error.again:
                     raise
             else:
-                if 200 <= answer.status < 300:
+                if 200 <= answer.status < 300 or answer.status in ask.empty:
                     return answer
                 fault = Unanswered(_status_words(answer.status))
                 if answer.status == http.HTTPStatus.UNAUTHORIZED and not renewed:

@@ -82,6 +82,9 @@ class Observing:
                 for fault in faults:
                     reading.lacks(f"{whose}{fault}")
                 whole = {**extra, **known.metadata}
+                if pollster.value_of is not None:
+                    revalued = extractor.revalued(known.found, whole.pop(pollster.value_of, None))
+                    known = known._replace(found=revalued)  # noqa: PLW2901
                 _observe(reading, extractor, known, whole, moment, whose)
 
     def _extras(

@@ -18,6 +18,7 @@ from ceilo_agent.inspection.api import command
 from ceilo_agent.inspection.api.access import access_of
 from ceilo_agent.inspection.api.answer import Ask, Tls, Unanswered, origin_of, place
 from ceilo_agent.inspection.api.decoding import decoded
+from ceilo_agent.inspection.api.entries import NOTHING
 from ceilo_agent.inspection.api.fetch import Fetcher
 
 
@@ -123,6 +124,7 @@ class Source:
                 pollster.max_response_bytes,
                 pollster.concurrency,
                 pollster.rate,
+                pollster.empty_statuses,
             )
             page = self._fetched(ask, pollster, deadline)
             yield page
@@ -140,8 +142,9 @@ class Source:
         took = time.monotonic() - began
         handlers = pollster.response_handlers
         document: Any
-        if answer.status == http.HTTPStatus.NO_CONTENT and "headers" not in handlers:
-            handler, document = "no content", []
+        none = answer.status == http.HTTPStatus.NO_CONTENT and "headers" not in handlers
+        if none or answer.status in ask.empty:
+            handler, document = NOTHING, []
         else:
             handler, document = decoded(handlers, answer.headers, answer.body)
         asked = f"{ask.method} {masked(answer.url)}"

@@ -89,6 +89,11 @@ class Extractor:
             entry = {**entry, "id": resource, "project_id": project, "user_id": user}
         return Found(resource, project, user, value, volumes, entry)
 
+    def revalued(self, found: Found, value: Any) -> Found:
+        """Return what an entry says, with another value."""
+        volumes = [(columns, self.mapped(value)) for columns, _ in found.volumes]
+        return found._replace(value=value, volumes=volumes)
+
     def mapped(self, value: Any) -> Any:
         """Return a value after `value_mapping`."""
         pollster = self.pollster
