@@ -4,7 +4,6 @@
 #   make lint bench docs
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest
 DEVSTACK := $(wildcard devstack/*.sh devstack/upgrade/*.sh tests/devstack/*.sh) devstack/settings \
     devstack/upgrade/settings devstack/lib/gnocchi tests/devstack/uwsgi
 
@@ -23,7 +22,7 @@ venv: .venv/installed
 
 .venv/tests-installed: .venv/installed
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable \
-	    '.[libvirt,gnocchi,bus,otlp,prometheus,test,lint,docs]'
+	    '.[libvirt,central,gnocchi,bus,otlp,prometheus,test,lint,docs]'
 	@touch $@
 
 demo: .venv/installed
@@ -31,11 +30,11 @@ demo: .venv/installed
 
 test: .venv/tests-installed
 	@tools/packages.sh guests services || test "$$CI" != true
-	$(PYTEST) -m "not long"
+	tools/tests.sh -m "not long"
 
 test-long: .venv/tests-installed
 	@tools/packages.sh guests services
-	$(PYTEST)
+	tools/tests.sh
 
 lint: .venv/tests-installed
 	@tools/packages.sh lint

@@ -32,6 +32,7 @@ SOURCE = Path(__file__).resolve().parent / "source"
 TITLES = {
     "compute": "compute: the guests of the local hypervisor",
     "host": "host: the machine that the agent runs on",
+    "central": "central: what belongs to no host, from the APIs of a cloud",
     "notification": "notification: the notification agent itself",
 }
 

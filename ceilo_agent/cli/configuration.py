@@ -12,9 +12,10 @@ from ceilo_agent import options
 from ceilo_agent.definition.in_force import InForce, files, load_both
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile, load
+from ceilo_agent.definition.pollsters import load_dirs
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.delivery.bounds import Limits
-from ceilo_agent.errors import ConfigError
+from ceilo_agent.errors import ConfigError, Fault
 from ceilo_agent.pipeline.sharing import check_shared
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.making import Selected
@@ -29,10 +30,12 @@ class Configuration(NamedTuple):
     Attributes:
         conf: the options.
         files: the files that they name.
+        pollsters: the names of the operator's dynamic pollsters, where they are polled.
     """
 
     conf: Any
     files: InForce
+    pollsters: frozenset[str] = frozenset()
 
     @property
     def file(self) -> PipelineFile:
@@ -88,7 +91,25 @@ def read(conf: Any) -> Configuration:
     Raises:
         ConfigError: every mistake in them, or files that publishers may not read.
     """
-    return _readable(Configuration(conf, load_both(conf)))
+    faults: list[Fault] = []
+    found: frozenset[str] = frozenset()
+    if "central" in conf.polling.namespaces:
+        try:
+            found = frozenset(each.name for each in load_dirs(directories(conf), shipped=False))
+        except ConfigError as error:
+            faults += error.faults
+    try:
+        both = load_both(conf)
+    except ConfigError as error:
+        raise ConfigError([*error.faults, *faults]) from error
+    if faults:
+        raise ConfigError(faults)
+    return _readable(Configuration(conf, both, found))
+
+
+def directories(conf: Any) -> list[str]:
+    """Return where the operator's dynamic pollsters are."""
+    return list(conf.polling.pollsters_definitions_dirs)
 
 
 def _readable(configuration: Configuration) -> Configuration:

@@ -143,7 +143,8 @@ class Daemon(Agent):
 
 
 def _unknown(configuration: Configuration) -> list[Fault]:
-    return unknown_meters(configuration.files.polling, known(), elsewhere)
+    meters = known().keys() | configuration.pollsters
+    return unknown_meters(configuration.files.polling, meters, elsewhere)
 
 
 def _nothing_polls(configuration: Configuration) -> ConfigError:

@@ -68,7 +68,7 @@ def command(
     conf = options.parse(config_files, {"polling.namespaces": namespaces})
     logs.setup(conf, logging.WARNING)
     if trial is None:
-        _check_meters(meters)
+        _check_meters(meters, conf)
     samples, whole = _poll(conf, meters or ("*",), trial)
     if output == "json":
         documents.write(samples)
@@ -80,14 +80,20 @@ def command(
     return leave(0 if samples and whole else 1, ended=whole)
 
 
-def _check_meters(patterns: Sequence[str]) -> None:
+def _check_meters(patterns: Sequence[str], conf: Any) -> None:
+    from ceilo_agent.cli.configuration import directories  # noqa: PLC0415
     from ceilo_agent.definition.matching import Matcher  # noqa: PLC0415
     from ceilo_agent.meters.catalogue import known  # noqa: PLC0415 - not for `--help`
     from ceilo_agent.meters.elsewhere import elsewhere  # noqa: PLC0415
 
+    meters = set(known()) if patterns else set()
+    if patterns and "central" in conf.polling.namespaces:
+        from ceilo_agent.definition.pollsters import load_dirs  # noqa: PLC0415
+
+        meters |= {each.name for each in load_dirs(directories(conf), shipped=False)}
     for pattern in patterns:
-        if not any(map(Matcher([pattern]), known())):
-            hint = elsewhere(pattern) or nearest(pattern, known())
+        if not any(map(Matcher([pattern]), meters)):
+            hint = elsewhere(pattern) or nearest(pattern, meters)
             what = f"no meter matches '{pattern}'" + (f" ({hint})" if hint else "")
             raise click.BadParameter(what, param_hint="--meter")
 

@@ -13,6 +13,8 @@ from ceilo_agent.definition.meters import is_glob
 _REMEMBERED: Final = 4096
 """Answers kept; names may come from foreign producers, so that their number has no bound."""
 
+_SEVERAL: Final = re.compile(r"(.+\.)\{[\w-]+\}")
+
 
 class Matcher:
     """Says of a meter's name whether it is taken.
@@ -52,6 +54,8 @@ class _Patterns:
     def __init__(self, patterns: list[str]) -> None:
         globs = [pattern for pattern in patterns if is_glob(pattern)]
         self._names = frozenset(patterns).difference(globs)
+        # A dynamic pollster `a.{b}` makes several meters, which are asked for by its name.
+        globs += [found[1] + "*" for name in self._names if (found := _SEVERAL.fullmatch(name))]
         self._globs = re.compile("|".join(map(fnmatch.translate, globs)) or r"(?!)")
 
     def match(self, name: str) -> bool:

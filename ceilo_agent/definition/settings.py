@@ -26,6 +26,8 @@ from ceilo_agent.shown import shown
 
 _LONGEST: Final = 366 * 86400
 """Seconds of a duration that a hint gives."""
+_NAMED: Final = 25
+"""Keys that a hint names."""
 _OF_TIME: Final = re.compile("time|retention|interval|grace|window|delay")
 """In the names of settings that are durations."""
 
@@ -76,7 +78,7 @@ def read_settings(
 def _valid(key: str, known: Sequence[str], word: str) -> str:
     if not known:
         return f"it takes no {word}s"
-    return nearest(key, known) or f"it takes {', '.join(known)}"
+    return nearest(key, known) or (f"it takes {', '.join(known)}" if len(known) <= _NAMED else "")
 
 
 def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: bool) -> Any:

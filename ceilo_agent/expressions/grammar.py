@@ -31,6 +31,8 @@ from ceilo_agent.expressions.source import Source
 from ceilo_agent.expressions.terms import Term, constant
 from ceilo_agent.shown import shown
 
+Operate = Callable[[Any, Any], Any]
+
 _SIGNS: Final[dict[type[ast.unaryop], Callable[[Any], Any]]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
@@ -157,11 +159,18 @@ class Grammar:
             if operate is None:
                 raise self._refused(each.op, self._source.between(each.left, each.right))
             try:
-                term = operation(operate, term, self._read(each.right), self._source.offset(each))
+                right = self._read(each.right)
+                term = self._combined(operate, term, right, self._source.offset(each))
             except Malformed as error:
                 hint = self._hyphenated(each)
                 raise Malformed(error.what, error.offset, hint or error.hint) from None
         return term
+
+    def _combined(
+        self, operate: Callable[[Any, Any], Any], left: Term, right: Term, at: int
+    ) -> Term:
+        """Return the term of two operands."""
+        return operation(operate, left, right, at)
 
     def _hyphenated(self, node: ast.BinOp) -> str:
         """Say how to write a name of metadata with a hyphen, empty where there is none."""

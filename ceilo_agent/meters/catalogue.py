@@ -25,16 +25,21 @@ name), or `derive` it from the last two readings of other meters (`of`); `per` d
 from __future__ import annotations
 
 import functools
+import itertools
 from importlib import resources
 from typing import Any, Final
 
 import msgspec
 import yaml
+from msgspec import structs
 
 from ceilo_agent.plugins import Column, Derivation
 from ceilo_agent.sample import Meter, SampleType
 
-NAMESPACES: Final = ("compute", "host", "notification")
+NAMESPACES: Final = ("compute", "host", "central", "notification")
+
+DEFINED: Final = "central"
+"""What the definitions of dynamic pollsters are, which stand in a directory of this name."""
 
 OWN: Final = "notification"
 """What no agent polls: the notification agent says it of itself."""
@@ -118,8 +123,7 @@ def load(text: str) -> Catalogue:
     Raises:
         ValueError: the text is no catalogue; the message says where and what.
     """
-    document: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    found = msgspec.convert(document, Catalogue)
+    found = msgspec.convert(_yaml(text), Catalogue)
     names = [entry.name for entry in found.meters]
     for name in sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"the meter {name} stands twice in the catalogue")
@@ -142,8 +146,32 @@ def _check(entry: Entry, found: Catalogue) -> None:
 @functools.cache
 def catalogue(namespace: str) -> Catalogue:
     """Return the shipped catalogue of a namespace."""
-    text = resources.files(__package__).joinpath(f"{namespace}.yaml").read_text("utf-8")
-    return load(text)
+    place = resources.files(__package__)
+    found = load(place.joinpath(f"{namespace}.yaml").read_text("utf-8"))
+    if namespace != DEFINED:
+        return found
+    texts = [
+        each.read_text("utf-8")
+        for each in sorted(place.joinpath(DEFINED).iterdir(), key=lambda each: each.name)
+    ]
+    return structs.replace(found, meters=tuple(map(_defined, itertools.chain(*map(_yaml, texts)))))
+
+
+def _defined(definition: dict[str, Any]) -> Entry:
+    """Return the entry of a definition; what else it says is for who polls it."""
+    return Entry(
+        name=definition["name"],
+        unit=definition["unit"],
+        type=SampleType(definition["sample_type"]),
+        kind=definition["kind"],
+        description=definition["description"],
+        read=definition["value_attribute"],
+        ceilometer=True,
+    )
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 @functools.cache

@@ -34,13 +34,12 @@ _ELSEWHERE: Final = (
     ("instance", "power.state tells which guests there are"),
     ("instance:*", "power.state tells which guests there are"),
     ("hardware.ipmi.*", "sensors of IPMI are not read"),
+    ("radosgw.usage", "its samples are called 'radosgw.api.request', in Ceilometer too"),
     *((name, f"this agent calls it '{now}'") for name, now in RENAMED.items()),
     *(
         (family, _API)
         for family in (
-            "image", "image.*", "volume.*", "storage.*", "radosgw.*", "ip.floating*",
-            "network.services.*", "loadbalancer.*", "dns.*", "manila.*", "alarm.*", "identity.*",
-            "switch", "switch.*", "port", "port.*", "energy", "power",
+            "identity.*", "switch", "switch.*", "port", "port.*", "energy", "power",
         )
     ),
 )  # fmt: skip

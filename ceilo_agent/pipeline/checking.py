@@ -58,20 +58,26 @@ class Report(NamedTuple):
     subjects: Mapping[Fault, Subject]
 
 
-def check(path: Path, role: Role = Role.LOCAL) -> Report:
-    """Read a file and look at all of it."""
+def check(path: Path, role: Role = Role.LOCAL, pollsters: Collection[str] = ()) -> Report:
+    """Read a file and look at all of it.
+
+    Args:
+        path: of the file.
+        role: what it is read for.
+        pollsters: the names of the operator's dynamic pollsters.
+    """
     file, faults = examine(path, role)
     if file is None:
         return Report(None, faults, [], {})
     told = {(fault.line, fault.column) for fault in faults}
     strangers = [
         fault
-        for fault in unknown_meters(file, known(), elsewhere)
+        for fault in unknown_meters(file, {*known(), *pollsters}, elsewhere)
         if (fault.line, fault.column) not in told
     ]
     if faults:
         return Report(file, sorted(faults + strangers), [], {})
-    made = _Checker(file)
+    made = _Checker(file, pollsters)
     made.check()
     return Report(
         file,
@@ -125,7 +131,8 @@ class _Checker:
         subjects: the warnings, and what they are about.
     """
 
-    def __init__(self, file: PipelineFile) -> None:
+    def __init__(self, file: PipelineFile, pollsters: Collection[str] = ()) -> None:
+        self._pollsters = pollsters
         self.faults: list[Fault] = []
         self.subjects: dict[Fault, Subject] = {}
         self._file = file
@@ -202,6 +209,8 @@ class _Checker:
         """Return whether meters may come from a source that no catalogue has."""
         if self._file.role is Role.NOTIFICATION:
             return any(pattern[0] == "!" or is_glob(pattern) for pattern in source.meters)
+        if any(map(Matcher(source.meters), self._pollsters)):
+            return True
         return bool(unknown(source.meters, known()))
 
     def _made(self, step: TransformerDef) -> Transformer | None:

@@ -15,9 +15,14 @@ from typing import Any, Final
 
 import pytest
 
+from ceilo_agent.meters.catalogue import catalogue
+from ceilo_agent.publishers.gnocchi import fitting
+from ceilo_agent.publishers.gnocchi.definitions import Definitions
+from ceilo_agent.sample import UNTRACKED, Meter, Resource, Sample, SampleType
 from tests.functional import agent
 from tests.functional.conftest import lacking
 from tests.functional.metadata import python_of_ceilometer
+from tests.pages import ROOT
 from tests.services import keystone, openstack_apis
 from tests.services.errors import ServiceUnavailable
 from tests.services.openstack_apis import ALPHA, CATALOGUE, Apis
@@ -114,6 +119,24 @@ def test_every_central_meter_of_ceilometer_has_its_samples(cloud: Cloud, tmp_pat
     expected = by_key(answer["samples"])
     assert len({name for name, *_ in expected}) == METERS
     assert ours == expected
+
+
+def test_gnocchi_takes_every_resource(cloud: Cloud, tmp_path: Path) -> None:
+    types = Definitions.load(ROOT / "etc" / "gnocchi_resources.yaml")
+    kinds = {entry.name: entry.kind for entry in catalogue("central").meters}
+    seen = set()
+    for sample in json.loads(poll(cloud, tmp_path).stdout):
+        kind = types.resource_types[kinds[sample["name"]]]
+        owner = sample["project_id"], sample["user_id"]
+        metadata = sample["resource_metadata"] or {}
+        resource = Resource(sample["resource_id"], *owner, kind.name, metadata)
+        meter = Meter(sample["name"], sample["unit"], SampleType(sample["type"]))
+        attributes = kind.attributes(Sample(meter, resource, 0.0, 1, UNTRACKED, None, None))
+        fitted = fitting.fit(kind.schema, attributes)
+        assert (fitted.unknown, fitted.wrong) == ((), {}), sample
+        assert fitting.lacking(kind.schema, fitted.values)[1] == [], sample
+        seen.add(kind.name)
+    assert seen == set(catalogue("central").kinds)
 
 
 def test_one_request_serves_all_meters_that_it_can(cloud: Cloud, tmp_path: Path) -> None:

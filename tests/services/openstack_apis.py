@@ -20,6 +20,8 @@ PAGE: Final = 2
 
 ALPHA: Final = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 BETA: Final = "b1b2c3d4e5f60718293a4b5c6d7e8f91"
+SERVERS: Final = "5e000000-0000-4000-8000-00000000000"
+IMAGE: Final = "1a000000-0000-4000-8000-000000000001"
 USER: Final = "c1b2c3d4e5f60718293a4b5c6d7e8f92"
 
 
@@ -40,8 +42,8 @@ def _volume(number: int, **changes: Any) -> dict[str, Any]:
         "os-vol-mig-status-attr:name_id": None,
         "os-vol-host-attr:host": "ctl@ceph#pool",
         "os-vol-tenant-attr:tenant_id": ALPHA,
-        "attachments": [{"server_id": f"server-{number}", "device": "/dev/vdb"}],
-        "volume_image_metadata": {"image_id": "image-1"},
+        "attachments": [{"server_id": f"{SERVERS}{number}", "device": "/dev/vdb"}],
+        "volume_image_metadata": {"image_id": IMAGE},
         "metadata": {},
     } | changes
 

@@ -12,6 +12,7 @@ from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
 from ceilo_agent.cli.config.needs import unmet, unshared
+from ceilo_agent.cli.config.pollsters import Pollsters, examined, summary
 from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.definition.bus import over_bus
 from ceilo_agent.definition.pipeline import PipelineFile
@@ -33,13 +34,19 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     The exit code is 1 when there is a fault; a warning is none.
     """
     reports: list[Report] = []
+    pollsters = Pollsters()
     try:
+        if Role(role) is not Role.NOTIFICATION:
+            pollsters = examined(options.parse(config_files))
         for path, part in chosen(config_files, file, role):
-            reports.append(_with_needs(check(path, part), part, Role(role), config_files))
+            report = check(path, part, pollsters.names)
+            reports.append(_with_needs(report, part, Role(role), config_files))
         faults = [fault for report in reports for fault in report.faults]
     except ConfigError as error:
         faults = error.faults
+    faults = [*faults, *pollsters.faults]
     warnings = [warning for report in reports for warning in report.warnings]
+    warnings += pollsters.warnings
     if output == "json":
         _print_json(faults, warnings)
         return FAULTY if faults else 0
@@ -50,6 +57,8 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
             count = len(report.warnings)
             told = f", {count} warning{'' if count == 1 else 's'}" if count else ""
             click.echo(f"{report.file.path}: {_summary(report.file)}, no faults{told}")
+    if told := summary(pollsters):
+        click.echo(told)
     return FAULTY if faults else 0
 
 

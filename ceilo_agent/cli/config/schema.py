@@ -8,6 +8,7 @@ import json
 import click
 
 from ceilo_agent.cli.config.roles import role_option
+from ceilo_agent.definition.pollsters.schema import schema as pollsters_schema
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.definition.schema import schema
 from ceilo_agent.meters.catalogue import known
@@ -15,7 +16,12 @@ from ceilo_agent.meters.catalogue import known
 
 @click.command("schema")
 @role_option
-def command(role: str) -> None:
+@click.option("--pollsters", is_flag=True, help="That of files of dynamic pollsters.")
+def command(role: str, pollsters: bool) -> None:
     """Print the JSON Schema (draft 2020-12) of pipeline files, installed plugins included."""
-    made = schema(known(), Role(role), lambda reason: click.echo(f"left out: {reason}", err=True))
+    made = pollsters_schema() if pollsters else schema(known(), Role(role), _tell)
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+
+
+def _tell(reason: str) -> None:
+    click.echo(f"left out: {reason}", err=True)

@@ -40,6 +40,7 @@ UNITS: Final = {
     "µs": "us",
     "ms": "ms",
     "s": "s",
+    "second": "s",
     "min": "min",
     "h": "h",
     "d": "d",

@@ -96,7 +96,7 @@ def test_a_file_that_polls_nothing_is_to_be_decided_and_loads(run):
 
 def test_of_a_source_that_goes_nothing_else_is_told(run):
     gone = (
-        "  - {name: cloud, interval: '600', meters: [volume.size, image.size, instance], "
+        "  - {name: cloud, interval: '600', meters: [port, switch.port, instance], "
         "sinks: store}\n"
     )
     Path("old.yaml").write_text(FINE.replace("sinks:\n", gone + "sinks:\n"))
@@ -106,7 +106,7 @@ def test_of_a_source_that_goes_nothing_else_is_told(run):
         "Changed meaning:",
         (
             "old.yaml:3:5: source 'cloud' removed: this agent has none of its meters "
-            "('volume.size': it comes from an OpenStack API, which this agent does not poll; "
+            "('port': it comes from an OpenStack API, which this agent does not poll; "
             "'instance': power.state tells which guests there are)"
         ),
         "",

@@ -75,7 +75,7 @@ def test_a_pipe_gets_aligned_plain_text() -> None:
     [
         (["hardware.memory.totl"], "did you mean 'hardware.memory.total'?"),
         (["cpu_util"], "no meter matches 'cpu_util' (a rate_of_change of 'cpu' makes it)"),
-        (["volume.*"], "it comes from an OpenStack API, which this agent does not poll"),
+        (["identity.*"], "it comes from an OpenStack API, which this agent does not poll"),
         (["--namespace", "hosts"], "'hosts' is not one of"),
         (["--output", "yaml"], "'yaml' is not one of"),
         (["--namespace", "host", "cpu"], "no meter matches 'cpu'"),

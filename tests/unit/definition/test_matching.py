@@ -25,6 +25,8 @@ CASES = [
     (["!disk.*", "!cpu"], ["cpu.time", "memory.usage"]),
     (["*", "!disk.*"], ["cpu", "cpu.time", "memory.usage"]),
     (["*.bytes", "!disk.device.read.*"], ["disk.device.write.bytes"]),
+    (["disk.device.{way}"], ["disk.device.read.bytes", "disk.device.write.bytes"]),
+    (["!disk.device.{way}"], ["cpu", "cpu.time", "memory.usage"]),
     (["!*"], []),
     (["!cpu", "cpu"], []),
     ([], []),

@@ -329,7 +329,9 @@ def test_units(ours: str, ucum: str) -> None:
 def test_every_unit_of_our_meters_is_ucum() -> None:
     words = {"process", "packet", "page", "fault", "request", "tick", "inode", "vcpu", "cpu"}
     words |= {"switch", "interrupt", "blocks", "datagrams", "requests", "instance", "period", "RPM"}
-    words |= {"message", "sample"}
+    words |= {"message", "sample", "object", "container", "recordset", "serial", "health", "status"}
+    words |= {"ip", "vpnservice", "ipsec_site_connection", "firewall", "firewall_policy"}
+    words |= {"evaluation_result_count"}
     found = {entry.unit for name in NAMESPACES for entry in catalogue(name).meters}
     counted = {one.split("/")[0] for one in found if unit(one).startswith("{")}
     assert counted <= words
