@@ -56,6 +56,7 @@ bench: .venv/tests-installed
 	$(BIN)/python -m bench.page
 	$(BIN)/python -m bench.gnocchi
 	$(BIN)/python -m bench.api_poll
+	$(BIN)/python -m bench.partition
 	$(BIN)/python -m bench.transform --ceilometer
 	$(BIN)/python -m bench.poll_cycle
 	$(BIN)/python -m bench.hung_guests

@@ -45,10 +45,7 @@ def test_the_example_of_the_page_polls_what_it_says() -> None:
         )
         asked = [request.path for request in server.requests]
     assert sorted(asked) == ["/api/floors/f-1", "/api/rooms", "/api/rooms?page=2"]
-    found = {
-        (one["name"], one["resource_id"]): one["volume"]
-        for one in json.loads(done.stdout)
-    }
+    found = {(one["name"], one["resource_id"]): one["volume"] for one in json.loads(done.stdout)}
     assert found == {
         ("room.temperature", "r-101"): 21.5,
         ("room.temperature", "r-102"): 22.5,

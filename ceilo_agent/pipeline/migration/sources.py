@@ -146,7 +146,9 @@ def _discovery(draft: Draft, path: Path) -> None:
         if key == "resources":
             for at, name in items:
                 if unfit_base(str(name)):
-                    what = f"'{shown(str(name))}' removed: only http:// and https:// URLs are polled"
+                    what = (
+                        f"'{shown(str(name))}' removed: only http:// and https:// URLs are polled"
+                    )
                     draft.remove(at, what, weight=Weight.MEANING)
             continue
         installed = plugins.names(plugins.DISCOVERY) if items else ()

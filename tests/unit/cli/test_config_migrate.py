@@ -96,8 +96,7 @@ def test_a_file_that_polls_nothing_is_to_be_decided_and_loads(run):
 
 def test_of_a_source_that_goes_nothing_else_is_told(run):
     gone = (
-        "  - {name: cloud, interval: '600', meters: [port, switch.port, instance], "
-        "sinks: store}\n"
+        "  - {name: cloud, interval: '600', meters: [port, switch.port, instance], sinks: store}\n"
     )
     Path("old.yaml").write_text(FINE.replace("sinks:\n", gone + "sinks:\n"))
     code, out, err = run("old.yaml")
