@@ -292,7 +292,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "weight",
             default=1,
             min=1,
-            max=100,
+            max=10,
             help="This agent's part of the work that agents share, against 1 of others.",
         ),
         cfg.IntOpt(

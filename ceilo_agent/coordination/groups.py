@@ -7,8 +7,9 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ceilo_agent.coordination import library
 from ceilo_agent.coordination.buckets import BUCKETS, owners
 from ceilo_agent.coordination.member import Member, newest
 from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT, coordinator, words
@@ -40,11 +41,7 @@ def groups(url: str, timeout: float = TIMEOUT) -> Mapping[str, Mapping[str, Part
     try:
         reader.start()
         try:
-            names = reader.get_groups().get(timeout=ANSWER_WITHIN)
-            found = {
-                name.decode("utf-8", "replace"): reader.get_members(name).get(timeout=ANSWER_WITHIN)
-                for name in names
-            }
+            found = dict(_ours(reader))
         finally:
             with contextlib.suppress(Exception):
                 reader.stop()
@@ -53,8 +50,18 @@ def groups(url: str, timeout: float = TIMEOUT) -> Mapping[str, Mapping[str, Part
     return {
         group.removeprefix(PREFIX): _parts(weights)
         for group, texts in sorted(found.items())
-        if group.startswith(PREFIX) and (weights := newest(parsed(texts)))
+        if (weights := newest(parsed(texts)))
     }
+
+
+def _ours(reader: Any) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield the groups of our agents, and who is in each."""
+    for group in reader.get_groups().get(timeout=ANSWER_WITHIN):
+        name = group.decode("utf-8", "replace")
+        # The driver for etcd lists members as groups as well.
+        with contextlib.suppress(library.coordination().GroupNotCreated):
+            if name.startswith(PREFIX):
+                yield name, reader.get_members(group).get(timeout=ANSWER_WITHIN)
 
 
 def parsed(texts: Iterable[bytes]) -> Iterator[Member]:

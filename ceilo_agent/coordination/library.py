@@ -37,7 +37,7 @@ def tell_at_once() -> None:
     from redis.retry import Retry  # noqa: PLC0415
     from tooz.drivers.redis import RedisDriver  # noqa: PLC0415
 
-    made: Any = RedisDriver._make_client  # tooz passes no such option on
+    made: Any = RedisDriver._make_client  # noqa: SLF001 - tooz passes no such option on
     if getattr(made, "__module__", "") == __name__:
         return
 

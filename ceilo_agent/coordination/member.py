@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
-MOST: int = 100
-"""The largest weight."""
+MOST: int = 10
+"""The largest weight. The ring of 100 members of this weight takes 2.5 s at each change."""
 
 
 class Member(NamedTuple):

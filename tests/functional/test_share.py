@@ -171,6 +171,7 @@ def test_members_of_other_programs_are_passed_over(
 
 def test_an_agent_that_is_killed_and_started_again_moves_nothing(shares: Shares) -> None:
     two = shares.join("two")
+    wait(lambda: portion(two) == 1)
     # What is left of one that was killed.
     dead = library.coordination().get_coordinator(
         f"{shares.url}?timeout=30", str(Member("one", 1, "0")).encode()

@@ -24,9 +24,9 @@ def entries_of(
     """Return the entries of a document.
 
     As in Ceilometer they are the document if it is a list, else what `response_entries_key` leads
-    to, and without it the first key;
-    an operation in it is done with a list as well. Beyond that a single mapping counts as a list of
-    one, and a mapping whose first key has neither list nor mapping as an entry itself, as have headers.
+    to, and without it the first key; an operation in it is done with a list as well. Beyond that a
+    single mapping counts as a list of one, and a mapping whose first key has neither list nor
+    mapping as an entry itself, as have headers.
 
     Args:
         pollster: says where they are.
