@@ -18,6 +18,7 @@ from ceilo_agent.errors import Malformed, Misfit
 from ceilo_agent.expressions.expression import VolumeExpression
 from ceilo_agent.plugins import NeverMatches, Parsed
 from ceilo_agent.sample import Meter, SampleType
+from ceilo_agent.shown import shown
 
 _REMEMBERED: Final = 4096
 """Meters kept; foreign producers name them, so that their number has no bound."""
@@ -225,8 +226,8 @@ class MeterMap(dict[Meter, Meter | None]):
                 texts = [getattr(meter, key) for meter in taken]
                 if not any(map(pattern.compiled.search, texts)):
                     raise NeverMatches(
-                        f"'{pattern.text}' of map_from matches the {key} of no meter that reaches "
-                        "it"
+                        f"'{shown(pattern.text)}' of map_from matches the {key} of no meter that "
+                        "reaches it"
                     )
         return [self[meter] or meter for meter in meters]
 

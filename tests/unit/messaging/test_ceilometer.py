@@ -99,7 +99,7 @@ def test_what_holds_no_samples_is_rejected(payload: Any) -> None:
         ("cpu", "instance"),
         ("disk.device.read.bytes", "instance_disk"),
         ("network.incoming.bytes", "instance_network_interface"),
-        ("volume.size", ceilometer.GENERIC),
+        ("volume.size", "volume"),
     ],
 )
 def test_the_meter_says_what_kind_of_resource_it_is_of(meter: str, kind: str) -> None:

@@ -313,11 +313,11 @@ def test_what_a_formula_makes_of_polled_meters_comes_twice(found):
 
 
 def test_meters_of_ceilometer_that_a_step_makes(found):
-    text = chain(meters="[cpu_util, volume.size, cpu_utl]").replace("    transformers:\n", "")
+    text = chain(meters="[cpu_util, switch.port, cpu_utl]").replace("    transformers:\n", "")
     assert found(text, faults=True) == [
         "1:44: no meter is named 'cpu_util' (a rate_of_change of 'cpu' makes it)",
         (
-            "1:54: no meter is named 'volume.size' "
+            "1:54: no meter is named 'switch.port' "
             "(it comes from an OpenStack API, which this agent does not poll)"
         ),
         "1:67: no meter is named 'cpu_utl' (did you mean 'cpu'?)",

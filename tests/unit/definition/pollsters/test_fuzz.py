@@ -56,6 +56,6 @@ def anything(tmp_path: Path, document: Any) -> None:
 
 
 test_pollsters, test_pollsters_long = twice(
-    anything, st.lists(pollsters, max_size=2), short=200, long=20_000
+    anything, st.lists(pollsters, max_size=2), short=200, long=4_000
 )
-test_values, test_values_long = twice(anything, values, short=100, long=10_000)
+test_values, test_values_long = twice(anything, values, short=100, long=2_000)
