@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import NamedTuple
 import psutil
 
 from bench import ceilometer_venv
-from bench.resident import COMMAND
+from bench.resident import COMMAND, running
 from bench.wire import cycle
 from ceilo_agent.messaging import ceilometer, topics, wire
 from ceilo_agent.messaging.keys import Keys
@@ -169,24 +168,19 @@ def _run(command: Sequence[str], place: Path, count: int) -> Figures:
         AgentEnded: it ended before.
     """
     log, out = place / "log", place / "out"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=Path(__file__).parent.parent, stdout=output, stderr=output
-        )
     lines, peak, cpu = 0, 0.0, 0.0
     first: tuple[float, int, float] | None = None
-    try:
-        with _opened(out, process, log) as file:
-            while lines < count:
-                while chunk := file.read(1 << 22):
-                    lines += chunk.count(b"\n")
-                cpu, resident = _usage(process.pid)
-                peak = max(peak, resident)
-                if first is None and lines:
-                    first = time.perf_counter(), lines, cpu
-                if process.poll() is not None:
-                    raise AgentEnded(f"{place.name}: {log.read_text().splitlines()[-1:]}")
-                time.sleep(0.02)
+    with running(command, log) as process, _opened(out, process, log) as file:
+        while lines < count:
+            while chunk := file.read(1 << 22):
+                lines += chunk.count(b"\n")
+            cpu, resident = _usage(process.pid)
+            peak = max(peak, resident)
+            if first is None and lines:
+                first = time.perf_counter(), lines, cpu
+            if process.poll() is not None:
+                raise AgentEnded(f"{place.name}: {log.read_text().splitlines()[-1:]}")
+            time.sleep(0.02)
         assert first is not None
         taken = lines - first[1]
         return Figures(
@@ -196,13 +190,6 @@ def _run(command: Sequence[str], place: Path, count: int) -> Figures:
             peak,
             0,
         )
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _opened(out: Path, process: subprocess.Popen[bytes], log: Path):  # type: ignore[no-untyped-def]

@@ -39,12 +39,13 @@ def main() -> int:
     given = parser.parse_args()
     _balance()
     print(f"\n{'':17}{'agents':>7}{'events':>7}{'slots':>6}{'polls':>8}", end="")
-    print(f"{'missed':>8}{'lost':>6}{'doubled':>9}{'extra':>7}{'points/slot':>13}")
+    print(f"{'missed':>8}{'gap':>5}{'lost':>6}{'doubled':>9}{'extra':>7}{'points/slot':>13}")
     wrong = 0
     for name in given.backends:
         for members in (3, 8):
             wrong += _share(name, members, given.resources, given.seconds)
     print("missed: within a timeout and a slot after a crash or a pause; lost: at any other time")
+    print("gap: the most slots one after another in which a resource was not polled")
     print("doubled: polls of a slot beyond the first while members change; extra: at other times")
     return int(wrong > 0)
 
@@ -58,10 +59,8 @@ def _balance() -> None:
         owned = Counter(before[bucket(key)] for key in keys)
         busiest = max(owned.values()) / (KEYS / size)
         moved = sum(a != b for a, b in zip(before, after, strict=True)) / BUCKETS * (size + 1)
-        print(
-            f"{size} members, {KEYS:,} resources: the busiest has {busiest:.3f} x the mean;", end=""
-        )
-        print(f"; a join moves {moved:.3f}/{size + 1}")
+        print(f"{size} members, {KEYS:,} resources: ", end="")
+        print(f"the busiest has {busiest:.3f} x the mean; a join moves {moved:.3f}/{size + 1}")
     many = [f"resource-{number}" for number in range(MANY)]
     names = {f"agent-{number}": 1 for number in range(100)}
     began = time.perf_counter()
@@ -91,7 +90,7 @@ def _share(name: str, members: int, resources: int, seconds: float) -> int:
     most = max(points.values())
     print(
         f"{name:17}{members:7}{events:7}{count.slots:6}{count.polls:8}{count.missed:8}"
-        f"{len(count.lost):6}{count.doubled:9}{len(count.extra):7}{most:13}",
+        f"{count.gap:5}{len(count.lost):6}{count.doubled:9}{len(count.extra):7}{most:13}",
         flush=True,
     )
     return len(count.lost) + len(count.extra) + (most > 1)

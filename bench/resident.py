@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.contender import ROOT, ContenderFailed
@@ -14,6 +15,9 @@ from bench.measure import memory
 
 COMMAND = [sys.executable, "-c", "from ceilo_agent.cli.main import run; run()"]
 """What the installed script does, whether or not it is installed."""
+
+END_WITHIN = 30
+"""Seconds; then it is killed."""
 
 
 def of_command(options: Path, log: Path, namespaces: str, seconds: float) -> tuple[float, float]:
@@ -23,20 +27,25 @@ def of_command(options: Path, log: Path, namespaces: str, seconds: float) -> tup
         ContenderFailed: it ended by itself.
     """
     arguments = ["--config-file", str(options), "polling", "--namespaces", namespaces]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments, "--interval", "2"], cwd=ROOT, stdout=errors, stderr=errors
-        )
-    try:
+    with running([*COMMAND, *arguments, "--interval", "2"], log) as process:
         time.sleep(seconds)
         if process.poll() is not None:
             said = log.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
             raise ContenderFailed(f"ceilo-agent polling ended: {said[-1]}")
         return memory(process.pid)
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command for the length of a block; it may take some time to end in order."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
-            process.wait(10)
+            process.wait(END_WITHIN)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

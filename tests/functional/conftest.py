@@ -1,15 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real things that functional tests run on: a libvirtd and guests, started here."""
+"""The real things that functional tests run on: guests, a broker; started here."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
+from ceilo_agent.messaging import topics
 from tests.guests.errors import GuestsUnavailable
-from tests.guests.fleet import fleet
+from tests.guests.fleet import Guest, fleet
+from tests.services import etcd, rabbitmq, redis, zookeeper
+from tests.services.backend import Backend
+from tests.services.errors import ServiceUnavailable
+from tests.services.rabbitmq import RabbitMQ
+
+COPY = "copy"
+"""A topic to which tests bind what goes to others too."""
+
+QUEUES = [
+    f"{topic}.sample" for topic in (COPY, topics.CEILOMETER_TOPIC, *map(topics.topic, range(8)))
+]
+"""All that a test may leave at the broker."""
+
+BACKENDS = [redis, *(pytest.param(each, marks=pytest.mark.long) for each in (zookeeper, etcd))]
 
 
-def lacking(reason):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the modules with guests: all use one libvirtd, and one of them restarts it."""
+    modules = {
+        item.path
+        for item in items
+        if hasattr(getattr(item, "module", None), "fleet")
+        or "booted" in getattr(item, "fixturenames", ())
+    }
+    for item in items:
+        if item.path in modules:
+            item.add_marker(pytest.mark.libvirtd)
+
+
+def lacking(reason: str) -> NoReturn:
     """Fail where daemons are owed (CI); elsewhere skip, and say what was left out."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must run this: {reason}")
@@ -17,7 +51,7 @@ def lacking(reason):
 
 
 @pytest.fixture(scope="session")
-def booted():
+def booted() -> Iterator[list[Guest]]:
     """Two guests that run Linux and whose counters move: the first has two vCPUs."""
     try:
         with fleet(booted=2, prefix="ceilo-test-", iothreads=1) as guests:
@@ -25,4 +59,34 @@ def booted():
                 guest.wait_ready()
             yield guests
     except GuestsUnavailable as error:
+        lacking(str(error))
+
+
+@pytest.fixture(scope="module")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """The broker of a module; tests take `broker`."""
+    try:
+        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
+            yield made
+    except ServiceUnavailable as error:
+        lacking(str(error))
+
+
+@pytest.fixture
+def broker(rabbit: RabbitMQ) -> RabbitMQ:
+    """A broker without a queue of an earlier test."""
+    rabbit.delete(*QUEUES)
+    return rabbit
+
+
+@pytest.fixture(scope="module", params=BACKENDS, ids=["redis", "zookeeper", "etcd"])
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
+    """What agents agree through."""
+    module: ModuleType = request.param
+    try:
+        with module.running(tmp_path_factory.mktemp("backend")) as made:
+            yield made
+    except ServiceUnavailable as error:
         lacking(str(error))

@@ -87,6 +87,7 @@ class Count(NamedTuple):
         slots: whole ones that were counted.
         polls: of all resources in them.
         missed: polls that are missing within the time that a crash may cost.
+        gap: the most slots one after another in which one resource was not polled.
         lost: that are missing at any other time, as resource and slot.
         doubled: polls beyond the first, while members changed.
         extra: those at any other time, as resource and slot.
@@ -95,6 +96,7 @@ class Count(NamedTuple):
     slots: int
     polls: int
     missed: int
+    gap: int
     lost: list[tuple[str, int]]
     doubled: int
     extra: list[tuple[str, int]]
@@ -114,6 +116,7 @@ class Agents:
         self.resources = resources
         self._directory, self._url = directory, url
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._said: dict[str, int] = {}
         self._stopped: set[str] = set()
         plugin = directory / "plugin"
         plugin.mkdir(parents=True)
@@ -124,6 +127,11 @@ class Agents:
     def names(self) -> list[str]:
         """The members that run."""
         return sorted(self._running)
+
+    @property
+    def joined(self) -> list[str]:
+        """Those of them that have been given a part; one that starts cannot leave yet."""
+        return [name for name in self.names if "buckets" in self.log(name)[self._said[name] :]]
 
     def join(self, name: str) -> None:
         """Start one."""
@@ -142,6 +150,7 @@ class Agents:
         coordination = f"[coordination]\nbackend_url = {self._url}\nheartbeat_timeout = {TIMEOUT}\n"
         config = agent.configure(home, name, "things", coordination)
         with (home / "log").open("ab") as log:
+            self._said[name] = len(self.log(name))
             self._running[name] = subprocess.Popen(
                 [*agent.COMMAND, "--config-file", str(config), "polling"],
                 stdout=log,
@@ -155,7 +164,8 @@ class Agents:
         process = self._running.pop(name)
         self._note("leave", name, misses=False)
         process.terminate()
-        assert process.wait(20) == 0, self.log(name)
+        code = process.wait(20)
+        assert code == 0, (code, self.log(name))
         self._note("left", name, misses=False)
 
     def kill(self, name: str) -> None:
@@ -230,6 +240,8 @@ class Agents:
         lost: list[tuple[str, int]] = []
         extra: list[tuple[str, int]] = []
         slots = range(int(begin) + 1, int(end))
+        silent: Counter[int] = Counter()
+        gap = 0
         for slot in slots:
             excused = any(
                 each.misses and each.time - 1 <= slot <= each.time + TIMEOUT + 1 + SLACK
@@ -241,6 +253,8 @@ class Agents:
             for number in range(self.resources):
                 key = (f"resource-{number}", slot)
                 times = polls[key]
+                silent[number] = 0 if times else silent[number] + 1
+                gap = max(gap, silent[number])
                 if times == 0 and excused:
                     missed += 1
                 elif times == 0:
@@ -250,7 +264,7 @@ class Agents:
                     if not changing:
                         extra.append(key)
         counted = sum(polls[f"resource-{n}", slot] for slot in slots for n in range(self.resources))
-        return Count(len(slots), counted, missed, lost, doubled, extra)
+        return Count(len(slots), counted, missed, gap, lost, doubled, extra)
 
     def _note(self, what: str, member: str, *, misses: bool) -> None:
         self.events.append(Event(time.time(), what, member, misses))
@@ -281,8 +295,9 @@ def unrest(agents: Agents, seconds: float, seed: int, every: tuple[float, float]
     number = 100
     while time.monotonic() < end:
         what = chance.choice(("join", "leave", "kill", "pause", "again"))
-        if what in ("leave", "kill", "pause") and len(agents.names) > 1:
-            name = chance.choice(agents.names)
+        able = agents.joined if what == "leave" else agents.names
+        if what in ("leave", "kill", "pause") and able and len(agents.names) > 1:
+            name = chance.choice(able)
             getattr(agents, what)(name)
             if what == "pause":
                 time.sleep(TIMEOUT + 2)

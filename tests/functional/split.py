@@ -172,8 +172,8 @@ class Agent(NamedTuple):
 
 
 @contextlib.contextmanager
-def running(made: Agent) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the agent for the length of a block; it must end in order."""
+def started(made: Agent) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the agent for the length of a block; then all of its processes are killed."""
     with made.log.open("a") as output:
         process = subprocess.Popen(
             [*agent.COMMAND, "--config-file", str(made.config), "notification"],
@@ -183,12 +183,19 @@ def running(made: Agent) -> Iterator[subprocess.Popen[bytes]]:
         )
     try:
         yield process
-        process.terminate()
-        code = process.wait(60)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def running(made: Agent) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the agent for the length of a block; it must end in order."""
+    with started(made) as process:
+        yield process
+        process.terminate()
+        code = process.wait(60)
     assert code == 0, made.log.read_text()[-3000:]
     assert "Traceback" not in made.log.read_text(), made.log.read_text()
 

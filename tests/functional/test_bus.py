@@ -21,10 +21,8 @@ from ceilo_agent.messaging.listener import Listener
 from ceilo_agent.messaging.sender import Sender
 from ceilo_agent.sample import Previous, Sample
 from tests.functional import agent
-from tests.functional.conftest import lacking
+from tests.functional.conftest import QUEUES
 from tests.functional.inbox import Inbox, taking
-from tests.services import rabbitmq
-from tests.services.errors import ServiceUnavailable
 from tests.services.rabbitmq import RabbitMQ
 
 METERS = ["hardware.cpu.*", "hardware.memory.*", "hardware.uptime", "power.state", "vcpus"]
@@ -32,24 +30,6 @@ METERS = ["hardware.cpu.*", "hardware.memory.*", "hardware.uptime", "power.state
 COUNTS = re.compile(r"publisher bus: (\d+) samples offered, (\d+) delivered, (\d+) waiting, (\d+)")
 
 FIRST = topics.topic(0)
-
-QUEUES = [f"{name}.sample" for name in ("notifications", *map(topics.topic, range(8)))]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    try:
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as broker:
-            yield broker
-    except ServiceUnavailable as error:
-        lacking(str(error))
-
-
-@pytest.fixture
-def broker(server: RabbitMQ) -> RabbitMQ:
-    """The broker, without a queue."""
-    server.delete(*QUEUES)
-    return server
 
 
 class Host:

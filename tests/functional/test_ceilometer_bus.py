@@ -24,11 +24,11 @@ from ceilo_agent.messaging.sender import Sender
 from ceilo_agent.messaging.signature import Signer, Text
 from ceilo_agent.sample import FIRST, Meter, Resource, Sample, SampleType
 from tests.functional import agent, split
-from tests.functional.conftest import lacking
+from tests.functional.conftest import COPY, lacking
 from tests.functional.inbox import taking
 from tests.guests.errors import GuestsUnavailable
 from tests.guests.fleet import Guest, fleet
-from tests.services import ceilometer, rabbitmq
+from tests.services import ceilometer
 from tests.services.errors import ServiceUnavailable
 from tests.services.rabbitmq import RabbitMQ
 from tests.unit.messaging.test_ceilometer_signature import METADATA, document
@@ -37,9 +37,6 @@ SECRET = "a secret of both"
 KEYS = Keys(SECRET.encode())
 
 THEIRS = topics.CEILOMETER_TOPIC
-COPY = "copy"
-"""A topic that has what comes to Ceilometer's as well."""
-
 COUNTS = re.compile(r"publisher bus: (\d+) samples offered, (\d+) delivered, (\d+) waiting")
 
 POLLED = {
@@ -49,22 +46,12 @@ POLLED = {
 """Some of what any guest has."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+@pytest.fixture(scope="module", autouse=True)
+def _programs() -> None:
     try:
         ceilometer.programs()
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
-            yield made
     except ServiceUnavailable as error:
         lacking(str(error))
-
-
-@pytest.fixture
-def broker(server: RabbitMQ) -> RabbitMQ:
-    """The broker, without a queue."""
-    for queue in server.depths():
-        server.delete(queue)
-    return server
 
 
 @pytest.fixture(scope="module")

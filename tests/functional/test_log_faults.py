@@ -4,14 +4,11 @@
 import contextlib
 import os
 import random
-import shutil
-import subprocess
 import time
 
 import pytest
 
-from tests.functional import agent
-from tests.functional.conftest import lacking
+from tests.functional import agent, disk
 from tests.functional.driver import Place, keys
 from tests.functional.ledger import accepted, confirm, settle, standing
 from tests.services import faulty
@@ -79,30 +76,14 @@ def offer_slowly(driver, count):
 @pytest.fixture
 def small_disk(stores):
     """A file system of 640 KiB for the log."""
-    path = stores.place.spool_dir
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lacking(f"a small tmpfs cannot be mounted: {done.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
+    with disk.small(stores.place.spool_dir, "640k") as path:
+        yield path
 
 
-def fill(disk):
-    """Take all that is left of a disk; return the file that has it."""
-    path = disk / "filler"
-    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
-    assert shutil.disk_usage(disk).free == 0
-    return path
-
-
-def fill_up(disk, driver):
+def fill_up(path, driver):
     """Fill a disk until the log cannot be written any more."""
     while not driver.place.is_full():
-        filler = fill(disk)
+        filler = disk.fill(path)
         driver.offer(1000, 500)
         driver.until(kept_up)
     return filler
@@ -168,7 +149,7 @@ def test_an_end_with_a_full_disk_counts_what_it_could_not_write(stores, small_di
 
 
 def test_an_agent_begins_on_a_full_disk(stores, small_disk):
-    filler = fill(small_disk)
+    filler = disk.fill(small_disk)
     with stores.place.driver() as driver:
         with stores.outage():
             driver.offer(2000)
@@ -189,7 +170,7 @@ def test_what_is_refused_on_a_full_disk_is_not_lost_to_a_kill(stores, small_disk
         driver.offer(1000)
         driver.until(kept_up)
     with stores.place.driver() as driver:
-        filler = fill(small_disk)
+        filler = disk.fill(small_disk)
         stores.away.start()
         counts = driver.until(lambda now: now["away"].set_aside == 1000)
         assert stores.place.is_full()
@@ -211,7 +192,7 @@ def test_leftovers_that_the_disk_has_no_space_for_are_taken_over_later(stores, s
         with place.driver(worker) as driver:
             driver.offer(BACKLOG)
             driver.until(kept_up)
-    filler = fill(small_disk)
+    filler = disk.fill(small_disk)
     # So much that the file can be opened, and none that it may grow by.
     os.truncate(filler, filler.stat().st_size - (128 << 10))
     with place.driver() as driver:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,8 @@ import pytest
 from ceilo_agent.messaging import topics
 from ceilo_agent.messaging.sender import Sender
 from tests.functional import agent, split
-from tests.functional.conftest import lacking
 from tests.functional.split import Agent, Hosts
-from tests.services import rabbitmq
-from tests.services.errors import ServiceUnavailable
 from tests.services.rabbitmq import RabbitMQ
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    try:
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
-
-
-@pytest.fixture(autouse=True)
-def _empty(broker: RabbitMQ) -> None:
-    with kombu.Connection(broker.url.replace("rabbit://", "amqp://")) as connection:
-        for number in range(split.QUEUES):
-            connection.default_channel.queue_delete(f"{topics.topic(number)}.sample")
 
 
 def in_order(points: list[split.Point]) -> bool:

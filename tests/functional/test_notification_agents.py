@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from pathlib import Path
 
 from tests.functional import agent, split
 from tests.functional.conftest import lacking
 from tests.functional.split import Agent, Hosts
-from tests.services import rabbitmq, redis
+from tests.services import redis
 from tests.services.errors import ServiceUnavailable
+from tests.services.rabbitmq import RabbitMQ
 
 
 def owned(made: Agent) -> set[str]:
@@ -22,22 +20,11 @@ def owned(made: Agent) -> set[str]:
     return set() if names == "none" else set(names.split(", "))
 
 
-def start(made: Agent) -> subprocess.Popen[bytes]:
-    with made.log.open("a") as output:
-        return subprocess.Popen(
-            [*agent.COMMAND, "--config-file", str(made.config), "notification"],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def test_two_agents_share_the_queues_and_one_goes_on_for_both(tmp_path: Path) -> None:
+def test_two_agents_share_the_queues_and_one_goes_on_for_both(
+    broker: RabbitMQ, tmp_path: Path
+) -> None:
     try:
-        with (
-            rabbitmq.running(tmp_path / "rabbitmq") as broker,
-            redis.running(tmp_path / "redis") as back,
-        ):
+        with redis.running(tmp_path / "redis") as back:
             more = f"[coordination]\nbackend_url = {back.url}?timeout=4\n"
             one = Agent.made(tmp_path / "one", broker.url, more=more)
             other = Agent.made(tmp_path / "other", broker.url, more=more)
@@ -54,15 +41,14 @@ def _live_and_die(url: str, one: Agent, other: Agent) -> None:
         return len(first) == len(second) == split.QUEUES / 2 and first | second == whole
 
     with split.running(one), Hosts(url) as hosts:
-        killed = start(other)
-        agent.wait_until(shared, 60, "they do not share")
-        before = len(hosts.sent)
-        agent.wait_until(lambda: len(hosts.sent) > before + 400 and one.points() and other.points())
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
+        with split.started(other):
+            agent.wait_until(shared, 60, "they do not share")
+            before = len(hosts.sent)
+            agent.wait_until(
+                lambda: len(hosts.sent) > before + 400 and one.points() and other.points()
+            )
         agent.wait_until(lambda: owned(one) == whole, 60, "nobody has the queues of the dead one")
-        again = start(other)
-        try:
+        with split.running(other):
             agent.wait_until(shared, 60, "it is not taken back")
             before = len(hosts.sent)
             agent.wait_until(lambda: len(hosts.sent) > before + 400)
@@ -72,6 +58,3 @@ def _live_and_die(url: str, one: Agent, other: Agent) -> None:
                 lambda: wanted <= {*one.points(), *other.points()}, 60, "points are missing"
             )
             assert wanted == {*one.points(), *other.points()}
-        finally:
-            again.terminate()
-            again.wait(60)

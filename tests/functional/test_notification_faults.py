@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,49 +17,17 @@ import pytest
 from ceilo_agent.messaging import topics
 from ceilo_agent.messaging.sender import Sender
 from ceilo_agent.sample import Resource, Sample
-from tests.functional import agent, split
-from tests.functional.conftest import lacking
+from tests.functional import agent, disk, split
 from tests.functional.split import Agent, Hosts
 from tests.services import rabbitmq
-from tests.services.errors import ServiceUnavailable
 from tests.services.rabbitmq import RabbitMQ
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    try:
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
-
-
-@pytest.fixture(autouse=True)
-def _empty(broker: RabbitMQ) -> None:
-    broker.delete(*(f"{topics.topic(number)}.sample" for number in range(split.QUEUES)))
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lacking(f"a small tmpfs cannot be mounted: {done.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all that is left of a disk; return the file that has it."""
-    path = disk / "filler"
-    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
-    assert shutil.disk_usage(disk).free == 0
-    return path
+    with disk.small(tmp_path / "disk", "1m") as path:
+        yield path
 
 
 def send(broker: RabbitMQ, host: str, *frames: bytes) -> None:
@@ -105,7 +71,7 @@ def test_what_cannot_be_set_aside_is_not_acknowledged_and_the_rest_comes_once(
     with split.running(made):
         send(broker, "kvm-1", frames[0])
         made.has([split.point(each) for each in batches[0]])
-        filler = fill(small_disk)
+        filler = disk.fill(small_disk)
         send(broker, "kvm-1", *frames[1:50], forged, *frames[50:])
         agent.wait_until(lambda: "letters.db cannot be written" in made.log.read_text())
         assert waiting(broker) > 0
@@ -128,7 +94,7 @@ def test_what_a_full_disk_cannot_hold_stays_at_the_broker(
     with split.running(made) as process:
         send(broker, "kvm-1", *[split.frame(each, "kvm-1") for each in batches[:2]])
         made.has([split.point(each) for batch in batches[:2] for each in batch])
-        filler = fill(small_disk)
+        filler = disk.fill(small_disk)
         send(broker, "kvm-1", *[split.frame(each, "kvm-1") for each in batches[2:]])
         agent.wait_until(lambda: "not acknowledged" in made.log.read_text(), 60)
         assert waiting(broker) > 0

@@ -13,15 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
-import pytest
-
 from tests.functional import agent
-from tests.functional.conftest import lacking
-from tests.services import etcd, redis, zookeeper
-from tests.services.errors import ServiceUnavailable
 
 TIMEOUT: Final = 4.0
 QUEUES: Final = 8
@@ -51,24 +45,6 @@ while True:
     ownership.tick()
     time.sleep({TICK})
 """
-
-
-BACKENDS: Final = [
-    redis,
-    *(pytest.param(each, marks=pytest.mark.long) for each in (zookeeper, etcd)),
-]
-
-
-@pytest.fixture(scope="module", params=BACKENDS, ids=["redis", "zookeeper", "etcd"])
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    module: ModuleType = request.param
-    try:
-        with module.running(tmp_path_factory.mktemp("backend")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
 
 
 class Worker:

@@ -4,30 +4,22 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ceilo_agent.messaging import topics, wire
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.sender import PRIORITY, Sender
 from ceilo_agent.notification.backlog import Backlog
 from ceilo_agent.sample import FIRST, Meter, Resource, Sample, SampleType
-from tests.functional import agent
-from tests.functional.agent import COMMAND
-from tests.functional.conftest import lacking
-from tests.services import rabbitmq
-from tests.services.errors import ServiceUnavailable
+from tests.functional import agent, split
 from tests.services.rabbitmq import RabbitMQ
 
 LONG = 10
@@ -39,15 +31,6 @@ HOSTS = {"right": 0.0, "behind": 300.0, "ahead": -300.0}
 """What their clocks are behind ours, seconds."""
 
 METER = Meter("hardware.cpu.count", "cpu", SampleType.GAUGE)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    try:
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
 
 
 class Hosts:
@@ -94,7 +77,7 @@ class Hosts:
         self.sent[host].append(now)
 
 
-def configure(directory: Path, broker: RabbitMQ) -> Path:
+def configured(directory: Path, broker: RabbitMQ) -> split.Agent:
     step = {
         "name": "aggregator",
         "parameters": {"retention_time": LONG, "grace": 2, "method": "count"},
@@ -114,31 +97,13 @@ def configure(directory: Path, broker: RabbitMQ) -> Path:
         ],
     }
     (directory / "pipeline.yaml").write_text(json.dumps(document))
-    config = directory / "agent.conf"
-    config.write_text(
+    made = split.Agent(directory, directory / "agent.conf", directory / "log")
+    made.config.write_text(
         f"[DEFAULT]\nhost = n\nstate_path = {directory}/state\ntransport_url = {broker.url}\n"
         f"pipeline_cfg_file = {directory}/pipeline.yaml\n"
         f"[notification]\nqueues = {QUEUES}\nmeters_interval = 1\n"
     )
-    return config
-
-
-@contextlib.contextmanager
-def started(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """An agent that is killed at the end, with all of its processes, wherever it is."""
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            [*COMMAND, "--config-file", str(config), "notification"],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return made
 
 
 def by_window(times: list[float]) -> Mapping[float, int]:
@@ -156,21 +121,21 @@ def windows(directory: Path, host: str) -> list[tuple[float, Any]]:
 def test_windows_are_whole_over_kills_a_backlog_and_clocks_that_differ(
     broker: RabbitMQ, tmp_path: Path
 ) -> None:
-    config, log = configure(tmp_path, broker), tmp_path / "log"
+    made, log = configured(tmp_path, broker), tmp_path / "log"
     with Hosts(broker) as hosts:
         # Some waits before the agent is there for the first time.
         agent.wait_until(lambda: hosts.count >= 3 * len(HOSTS))
-        with started(config, log):
+        with split.started(made):
             agent.wait_until(lambda: own(tmp_path, "notification.samples") >= 3 * len(HOSTS), 60)
             agent.wait_until(lambda: time.time() % LONG > 6)
         # Killed within a window, it is away over the end of it and the whole of the next.
         time.sleep(1.5 * LONG)
         before = hosts.count
-        with started(config, log) as process:
+        with split.started(made) as process:
             agent.wait_until(lambda: own(tmp_path, "notification.samples") > 0, 60)
-            (worker,) = children(process.pid)
+            (worker,) = split.workers(process.pid)
             os.kill(worker, signal.SIGKILL)
-            agent.wait_until(lambda: children(process.pid) not in ([], [worker]), 30)
+            agent.wait_until(lambda: split.workers(process.pid) not in ([], [worker]), 30)
             agent.wait_until(lambda: hosts.count > before + LONG * len(HOSTS))
             last = time.time() // LONG * LONG
             agent.wait_until(
@@ -224,11 +189,3 @@ def own(directory: Path, name: str) -> float:
         if sample["name"] == name and agent.seconds(sample) > time.time() - 3
     ]
     return float(found[-1]) if found else 0.0
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process started and that run."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found

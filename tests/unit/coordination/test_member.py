@@ -3,8 +3,9 @@
 
 import pytest
 
+from ceilo_agent import options
 from ceilo_agent.coordination.groups import parsed
-from ceilo_agent.coordination.member import Member, newest
+from ceilo_agent.coordination.member import MOST, Member, newest
 
 
 def test_a_member_is_read_as_it_was_written():
@@ -32,3 +33,8 @@ def test_members_of_other_programs_are_passed_over():
 def test_the_weight_of_a_name_is_that_of_its_last_run():
     members = [Member("a", 5, "2"), Member("a", 1, "1"), Member("b", 1, "3")]
     assert newest(members) == {"a": 5, "b": 1}
+
+
+def test_every_weight_that_may_be_configured_is_understood():
+    (weight,) = (option for option in options.GROUPS["coordination"] if option.name == "weight")
+    assert weight.type.max == MOST
