@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from ceilo_agent.messaging import ceilometer
 from ceilo_agent.messaging.ceilometer import Decoded, decode, encode
 from ceilo_agent.messaging.keys import Keys
 from ceilo_agent.messaging.message import Reason, Rejected, Unsendable
