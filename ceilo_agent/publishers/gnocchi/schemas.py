@@ -78,6 +78,7 @@ CEILOMETER: Final[Mapping[str, Schema]] = {
 """By the names of the types."""
 
 OURS: Final[Mapping[str, Schema]] = {
+    "alarm": {},
     "host_disk": _texts("path", "fstype"),
     "host_network_interface": _texts("mac"),
     "host_sensor": {"host_name": _NAME, **_texts("chip", "device_name", "sensor", "label")},
