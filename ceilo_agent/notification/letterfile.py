@@ -35,6 +35,9 @@ MAX_BODY: Final = 256 << 20
 
 BUSY_SECONDS: Final = 10.0
 
+MADE_SECONDS: Final = 1.0
+"""A file that its worker has begun just now gets its version within this."""
+
 ROW_BYTES: Final = 100
 """What a letter takes beside its payload and its texts, about."""
 
@@ -85,6 +88,9 @@ def existing(path: Path) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     try:
+        end = time.monotonic() + MADE_SECONDS
+        while not _version(db) and time.monotonic() < end:
+            time.sleep(0.02)
         check(db)
     except BaseException:
         db.close()
@@ -136,9 +142,12 @@ def check(db: sqlite3.Connection) -> None:
         sqlite3.DatabaseError: it is.
     """
     (kind,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if (kind, version) != (APPLICATION, VERSION):
+    if (kind, _version(db)) != (APPLICATION, VERSION):
         raise sqlite3.DatabaseError("file is not a database of letters")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def is_damage(error: BaseException) -> bool:
