@@ -30,11 +30,11 @@ demo: .venv/installed
 
 test: .venv/tests-installed
 	@tools/packages.sh guests services || test "$$CI" != true
-	tools/tests.sh -m "not long"
+	$(BIN)/python -m pytest -n 3 -m "not long"
 
 test-long: .venv/tests-installed
 	@tools/packages.sh guests services
-	tools/tests.sh
+	$(BIN)/python -m pytest
 
 lint: .venv/tests-installed
 	@tools/packages.sh lint

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import ModuleType
 from typing import NoReturn
 
@@ -29,20 +30,6 @@ QUEUES = [
 BACKENDS = [redis, *(pytest.param(each, marks=pytest.mark.long) for each in (zookeeper, etcd))]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the modules with guests: all use one libvirtd, and one of them restarts it."""
-    modules = {
-        item.path
-        for item in items
-        if hasattr(getattr(item, "module", None), "fleet")
-        or "booted" in getattr(item, "fixturenames", ())
-    }
-    for item in items:
-        if item.path in modules:
-            item.add_marker(pytest.mark.libvirtd)
-
-
 def lacking(reason: str) -> NoReturn:
     """Fail where daemons are owed (CI); elsewhere skip, and say what was left out."""
     if os.environ.get("CI") == "true":
@@ -50,26 +37,41 @@ def lacking(reason: str) -> NoReturn:
     pytest.skip(f"LEFT OUT: {reason}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    with _lacking_what_cannot_be_had():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with _lacking_what_cannot_be_had():
+        yield
+
+
+@contextlib.contextmanager
+def _lacking_what_cannot_be_had() -> Iterator[None]:
+    """Make a daemon or guest that cannot be had something that is lacking."""
+    try:
+        yield
+    except (ServiceUnavailable, GuestsUnavailable) as error:
+        lacking(str(error))
+
+
 @pytest.fixture(scope="session")
 def booted() -> Iterator[list[Guest]]:
     """Two guests that run Linux and whose counters move: the first has two vCPUs."""
-    try:
-        with fleet(booted=2, prefix="ceilo-test-", iothreads=1) as guests:
-            for guest in guests:
-                guest.wait_ready()
-            yield guests
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(booted=2, prefix="ceilo-test-", iothreads=1) as guests:
+        for guest in guests:
+            guest.wait_ready()
+        yield guests
 
 
 @pytest.fixture(scope="module")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """The broker of a module; tests take `broker`."""
-    try:
-        with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
+    with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -85,8 +87,5 @@ def backend(
 ) -> Iterator[Backend]:
     """What agents agree through."""
     module: ModuleType = request.param
-    try:
-        with module.running(tmp_path_factory.mktemp("backend")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
+    with module.running(tmp_path_factory.mktemp("backend")) as made:
+        yield made

@@ -29,8 +29,7 @@ from ceilo_agent.polling.lane import Due, Lane
 from ceilo_agent.polling.tracker import Tracker
 from ceilo_agent.sample import FIRST, Batch, Previous, Sample, SampleType
 from tests.functional import agent
-from tests.functional.conftest import lacking
-from tests.guests import Guest, GuestsUnavailable, daemon, fleet
+from tests.guests import Guest, daemon, fleet
 
 EVERYTHING = frozenset(entry.name for entry in catalogue("compute").meters)
 INTERVAL = 2.0
@@ -45,12 +44,9 @@ SOCKET = Path("/run/libvirt/libvirt-sock-ro")
 
 @pytest.fixture(scope="module")
 def guests() -> Iterator[list[Guest]]:
-    try:
-        with fleet(bare=6, prefix=PREFIX) as made:
-            ask_for_all()
-            yield made
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(bare=6, prefix=PREFIX) as made:
+        ask_for_all()
+        yield made
 
 
 class Cycle(NamedTuple):
@@ -166,10 +162,7 @@ def ask_for_all() -> None:
 
 
 def kill() -> None:
-    try:
-        daemon.kill_libvirtd()
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    daemon.kill_libvirtd()
 
 
 def check_beat(cycles: Sequence[Cycle]) -> None:

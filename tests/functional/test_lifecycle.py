@@ -18,9 +18,8 @@ import pytest
 
 from ceilo_agent.discovery.libvirt import domains
 from ceilo_agent.sample import FIRST, Previous
-from tests.functional.conftest import lacking
 from tests.functional.cycles import Cycles, firsts, read, resource, state, volumes
-from tests.guests import Guest, GuestsUnavailable, daemon, fleet
+from tests.guests import Guest, daemon, fleet
 from tests.guests.nova import NAMESPACE
 
 PREFIX = "ceilo-life-"
@@ -41,24 +40,18 @@ OF_ITS_DISK = {"disk.device.capacity", "disk.device.allocation", "disk.device.us
 
 @pytest.fixture(scope="module")
 def guests() -> Iterator[list[Guest]]:
-    try:
-        with fleet(bare=3, prefix=PREFIX) as made:
-            with daemon.connection() as handle:
-                handle.getSecurityModel()  # takes seconds when libvirtd was just started
-            yield made
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(bare=3, prefix=PREFIX) as made:
+        with daemon.connection() as handle:
+            handle.getSecurityModel()  # takes seconds when libvirtd was just started
+        yield made
 
 
 @pytest.fixture(scope="module")
 def linux() -> Iterator[Guest]:
     """A guest that takes part when a device is unplugged."""
-    try:
-        with fleet(booted=1, prefix=f"{PREFIX}linux-") as made:
-            made[0].wait_ready()
-            yield made[0]
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(booted=1, prefix=f"{PREFIX}linux-") as made:
+        made[0].wait_ready()
+        yield made[0]
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ import libvirt
 import pytest
 
 from ceilo_agent.sample import FIRST
-from tests.functional.conftest import lacking
 from tests.functional.cycles import Cycles, Seen, firsts, read, state
-from tests.guests import Guest, GuestsUnavailable, daemon, fleet
+from tests.guests import Guest, daemon, fleet
 from tests.guests.second import Second, second
 
 SLOW = 25
@@ -26,23 +25,17 @@ SLOW = 25
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[Guest]:
-    try:
-        with fleet(booted=1, prefix="ceilo-move-") as made:
-            made[0].wait_ready()
-            with daemon.connection() as handle:
-                handle.getSecurityModel()  # takes seconds when libvirtd was just started
-            yield made[0]
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(booted=1, prefix="ceilo-move-") as made:
+        made[0].wait_ready()
+        with daemon.connection() as handle:
+            handle.getSecurityModel()  # takes seconds when libvirtd was just started
+        yield made[0]
 
 
 @pytest.fixture(scope="module")
 def other(guest: Guest) -> Iterator[Second]:
-    try:
-        with second() as made:
-            yield made
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with second() as made:
+        yield made
 
 
 @pytest.fixture

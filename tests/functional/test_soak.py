@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.functional.conftest import lacking
 from tests.functional.cycles import Cycles
-from tests.guests import Guest, GuestsUnavailable, daemon, fleet
+from tests.guests import Guest, daemon, fleet
 
 CYCLES = int(os.environ.get("CEILO_SOAK_CYCLES", "2000"))
 WARM = 200
@@ -47,11 +46,8 @@ def held() -> Held:
 
 @pytest.fixture
 def guests() -> Iterator[list[Guest]]:
-    try:
-        with fleet(bare=6, prefix="ceilo-soak-") as made:
-            yield made
-    except GuestsUnavailable as error:
-        lacking(str(error))
+    with fleet(bare=6, prefix="ceilo-soak-") as made:
+        yield made
 
 
 class Turnover(threading.Thread):

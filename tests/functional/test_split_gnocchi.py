@@ -14,26 +14,21 @@ import signal
 from pathlib import Path
 
 from tests.functional import agent, split, stored
-from tests.functional.conftest import lacking
 from tests.functional.split import Agent, Hosts
 from tests.services import gnocchi, rabbitmq
-from tests.services.errors import ServiceUnavailable
 from tests.services.gnocchi import Gnocchi
 
 KILLS = 3
 
 
 def test_no_point_is_missing_doubled_or_cut_whatever_waits(tmp_path: Path) -> None:
-    try:
-        (tmp_path / "gnocchi").mkdir()
-        with (
-            gnocchi.running(tmp_path / "gnocchi") as server,
-            rabbitmq.running(tmp_path / "rabbitmq") as broker,
-        ):
-            stored.prepare(server)
-            _deliver(server, broker.url, tmp_path / "agent")
-    except ServiceUnavailable as error:
-        lacking(str(error))
+    (tmp_path / "gnocchi").mkdir()
+    with (
+        gnocchi.running(tmp_path / "gnocchi") as server,
+        rabbitmq.running(tmp_path / "rabbitmq") as broker,
+    ):
+        stored.prepare(server)
+        _deliver(server, broker.url, tmp_path / "agent")
 
 
 def _deliver(server: Gnocchi, url: str, directory: Path) -> None:
