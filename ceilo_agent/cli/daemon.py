@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ceilo_agent import options
+from ceilo_agent.cli import hangup
 from ceilo_agent.cli.agent import Agent, warn
 from ceilo_agent.cli.configuration import Configuration, limits, read
 from ceilo_agent.cli.shares import share_of
@@ -57,6 +58,7 @@ class Daemon(Agent):
         super().__init__(configuration, Role.POLLING)
         self._hangup_ends = hangup_ends
         signal.signal(signal.SIGHUP, self._on_signal)
+        hangup.take()
         self._listen = listen
         warn(configuration)
         self._state = options.state_path(conf)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import cotyledon
 
 from ceilo_agent import options
-from ceilo_agent.cli import logs
+from ceilo_agent.cli import hangup, logs
 from ceilo_agent.cli.configuration import Configuration, read_notification
 from ceilo_agent.cli.consumer import Consumer
 from ceilo_agent.errors import CeiloAgentError
@@ -69,6 +69,7 @@ class Master:
         self._workers = configuration.conf.notification.workers
         self._service = self._manager.add(Worker, workers=self._workers, args=(self._in_force,))
         self._manager.register_hooks(on_reload=self._reload, on_dead_worker=self._died)
+        hangup.take()
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""

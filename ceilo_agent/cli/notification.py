@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from ceilo_agent import options
-from ceilo_agent.cli import logs
+from ceilo_agent.cli import hangup, logs
 
 
 @click.command("notification")
@@ -17,6 +17,7 @@ from ceilo_agent.cli import logs
 @click.pass_obj
 def command(config_files: tuple[str, ...], workers: int | None, pipeline: str | None) -> int:
     """Take samples from the message bus through pipeline.yaml until told to stop."""
+    hangup.hold()
     conf = options.parse(
         config_files,
         {"notification.workers": workers, "DEFAULT.pipeline_cfg_file": pipeline},

@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from ceilo_agent import options
-from ceilo_agent.cli import logs
+from ceilo_agent.cli import hangup, logs
 from ceilo_agent.cli.arguments import words
 from ceilo_agent.cli.leave import leave
 
@@ -32,6 +32,7 @@ def command(
     With `[polling] output = bus` what is polled goes to the message broker of transport_url, for
     notification agents to transform and publish.
     """
+    hangup.hold()
     conf = options.parse(
         config_files,
         {

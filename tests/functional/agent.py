@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,13 @@ def wait_until(condition, seconds=30.0, what="it did not happen"):
         assert time.monotonic() < end, what
         time.sleep(0.1)
     return found
+
+
+def holds_hang_ups(pid):
+    """Return whether a process has SIGHUP wait, as an agent does from its first moment on."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+    return bool(int(blocked.split()[1], 16) & 1 << signal.SIGHUP - 1)
 
 
 def lines(path):

@@ -90,6 +90,7 @@ def test_workers_may_be_raised_and_lowered_while_samples_flow(
 ) -> None:
     made = Agent.made(tmp_path, broker.url, workers=1)
     with split.running(made) as process, Hosts(broker.url) as hosts:
+        agent.wait_until(made.points)
         for count in (3, 1, 2):
             before = len(hosts.sent)
             agent.wait_until(lambda: len(hosts.sent) > before + 300)  # noqa: B023
@@ -107,6 +108,16 @@ def test_workers_may_be_raised_and_lowered_while_samples_flow(
     with split.running(made) as process:
         agent.wait_until(lambda: len(split.workers(process.pid)) == 2)
     assert sorted(made.points()) == sorted(hosts.sent)
+
+
+def test_a_hang_up_while_the_agent_starts_waits(broker: RabbitMQ, tmp_path: Path) -> None:
+    made = Agent.made(tmp_path, broker.url, workers=1)
+    with split.running(made) as process, Hosts(broker.url) as hosts:
+        agent.wait_until(lambda: agent.holds_hang_ups(process.pid))
+        os.kill(process.pid, signal.SIGHUP)
+        agent.wait_until(lambda: len(hosts.sent) > 300 and made.points())
+        hosts.__exit__()
+        assert set(made.has(hosts.sent)) == set(hosts.sent)
 
 
 def send(broker: RabbitMQ, *payloads: Any, event_type: str = topics.EVENT_TYPE) -> None:

@@ -257,6 +257,14 @@ def test_a_configuration_that_polls_nothing_is_refused(place):
     assert "no source polls any of compute" in said
 
 
+def test_a_hang_up_while_the_agent_starts_waits_until_it_can_be_taken(place):
+    place.write()
+    with agent.running("polling", config=place.config, log=place.log) as process:
+        agent.wait_until(lambda: agent.holds_hang_ups(process.pid))
+        place.hang_up(process, "reloaded: ")
+        agent.wait_until(lambda: place.samples("rates"))
+
+
 def test_a_hang_up_that_comes_with_the_end_does_not_hold_it_up(place):
     place.write()
     with agent.running("polling", config=place.config, log=place.log) as process:
