@@ -133,8 +133,8 @@ class Agents:
         """Those of them that have been given a part; one that starts cannot leave yet."""
         return [name for name in self.names if "buckets" in self.log(name)[self._said[name] :]]
 
-    def join(self, name: str) -> None:
-        """Start one."""
+    def join(self, name: str, url: str | None = None, more: str = "") -> None:
+        """Start one, on the same back end by another way if a URL is given."""
         home = self._directory / name
         home.mkdir(exist_ok=True)
         (home / "pipeline.yaml").write_text(
@@ -147,8 +147,10 @@ class Agents:
                 }
             )
         )
-        coordination = f"[coordination]\nbackend_url = {self._url}\nheartbeat_timeout = {TIMEOUT}\n"
-        config = agent.configure(home, name, "things", coordination)
+        coordination = (
+            f"[coordination]\nbackend_url = {url or self._url}\nheartbeat_timeout = {TIMEOUT}\n"
+        )
+        config = agent.configure(home, name, "things", coordination + more)
         with (home / "log").open("ab") as log:
             self._said[name] = len(self.log(name))
             self._running[name] = subprocess.Popen(
@@ -203,10 +205,10 @@ class Agents:
         """Return what one said."""
         return (self._directory / name / "log").read_text()
 
-    def polls(self) -> Counter[tuple[str, int]]:
-        """Return how often each resource was polled in each slot."""
+    def polls(self, name: str = "*") -> Counter[tuple[str, int]]:
+        """Return how often each resource was polled in each slot, by one agent or by all."""
         found: Counter[tuple[str, int]] = Counter()
-        for path in self._directory.glob("*/samples.json*"):
+        for path in self._directory.glob(f"{name}/samples.json*"):
             for sample in agent.lines(path):
                 found[sample["resource_id"], int(agent.seconds(sample))] += 1
         return found
