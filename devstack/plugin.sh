@@ -64,7 +64,7 @@ function check_ceilo_agent_settings {
             "native or ceilometer was expected" ;;
     esac
     case $CEILO_AGENT_COORDINATION_URL in
-        "" | file://* | redis://* | rediss://* | zookeeper://* | kazoo://* | etcd3+http*://*) ;;
+        "" | file://* | redis://* | zookeeper://* | kazoo://* | etcd3+http*://*) ;;
         *) die $LINENO "CEILOMETER_COORDINATION_URL is of '${CEILO_AGENT_COORDINATION_URL%%:*}':" \
             "file://, redis://, zookeeper:// or etcd3+http:// was expected" ;;
     esac

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ceilo_agent.coordination import library
+from ceilo_agent.coordination.backend import coordinator, words
 from ceilo_agent.coordination.buckets import BUCKETS, owners
 from ceilo_agent.coordination.member import Member, newest
-from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT, coordinator, words
+from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT
 from ceilo_agent.coordination.share import PREFIX
 from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import Unavailable

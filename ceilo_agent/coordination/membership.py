@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ceilo_agent.coordination import library
-from ceilo_agent.definition.secret import masked, without_secrets
+from ceilo_agent.coordination.backend import coordinator, words
+from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import ConfigError, Fault
 
 LOG = logging.getLogger(__name__)
@@ -272,32 +273,6 @@ def _seconds(text: str, url: str) -> float:
     return found
 
 
-def coordinator(url: str, member: str, timeout: int) -> Any:
-    """Return tooz's coordinator; nothing is connected yet.
-
-    Raises:
-        ConfigError: there is no driver for the URL.
-    """
-    coordination = library.coordination()
-    # It tells of each of its own tries; ours are told once.
-    logging.getLogger("kazoo").setLevel(logging.ERROR)
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query)) | {"timeout": str(timeout)}
-    try:
-        if parts.scheme == "redis":
-            library.tell_at_once()
-            # A call that hangs must not take as long as the heartbeats may be away.
-            brief = str(max(1, timeout // 4))
-            options = {"socket_timeout": brief, "socket_connect_timeout": brief} | options
-        whole = urlunsplit(parts._replace(query=urlencode(options)))
-        return coordination.get_coordinator(whole, member.encode())
-    except Exception as error:  # of stevedore and of whatever a driver imports
-        known = "file, redis, zookeeper (kazoo) or etcd3+http"
-        what = f"[coordination] backend_url {masked(url)}: {words(error)}"
-        hint = f"{known} was expected; pip install 'tooz[redis]' and the like"
-        raise ConfigError([Fault("options", 0, 0, what, hint)]) from None
-
-
 def _is_held(lock: Any) -> bool:
     """Return whether a lock is still ours; tooz's heartbeat does not tell."""
     try:
@@ -305,12 +280,6 @@ def _is_held(lock: Any) -> bool:
     except NotImplementedError:
         # etcd: its lease ends with the membership's, unless this process was stopped.
         return bool(lock.acquired)
-
-
-def words(error: Exception) -> str:
-    """Return the first line of what a driver says, without passwords."""
-    said = without_secrets(str(error)).strip().splitlines()
-    return said[0] if said else type(error).__name__
 
 
 def _now() -> float:

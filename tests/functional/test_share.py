@@ -231,7 +231,9 @@ def test_members_are_listed_with_their_shares_and_the_last_change(tmp_path: Path
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redsi://localhost", "redis, zookeeper"),
+        ("redsi://localhost", "no driver for 'redsi'"),
+        ("redsi://localhost", "did you mean 'redis'?"),
+        ("memcached://localhost", "redis, zookeeper"),
         ("redis://localhost?timeout=never", "timeout=never is not from 2 to 3600 s"),
         ("", "redis, zookeeper"),
     ],
