@@ -125,6 +125,9 @@ function install_ceilo_agent {
     if _ceilo_agent_runs anotification && [[ $CEILO_AGENT_BACKEND == gnocchi ]]; then
         extras+=,gnocchi
     fi
+    if _ceilo_agent_runs acentral && [[ ,$CEILO_AGENT_CENTRAL_NAMESPACES, == *,central,* ]]; then
+        extras+=,central
+    fi
     if _ceilo_agent_runs acompute; then
         # Where libvirt-python is not there, pip builds it.
         if is_ubuntu; then

@@ -10,10 +10,9 @@ import pytest
 
 from tests.devstack.node import Node, make_venv
 from tests.functional.agent import wait_until
-from tests.functional.conftest import lacking
-from tests.services import keystone, postgresql, rabbitmq, venvs
-from tests.services.errors import ServiceUnavailable
+from tests.services import keystone, openstack_apis, postgresql, rabbitmq, venvs
 from tests.services.gnocchi import REQUIREMENTS, Gnocchi
+from tests.services.openstack_apis import CATALOGUE, IMAGES
 from tests.services.process import free_port
 
 ALL = ("ceilo_agent-acompute", "ceilo_agent-acentral", "ceilo_agent-anotification")
@@ -241,7 +240,7 @@ def test_a_controller_installs_the_store_and_what_agents_agree_through(node_with
         ["install_package", "redis"],
         ["restart_service", "redis"],
         ["pip_install", "tooz[redis]"],
-        ["setup_develop", str(node.plugin), "bus,gnocchi"],
+        ["setup_develop", str(node.plugin), "bus,gnocchi,central"],
     ]
 
 
@@ -333,7 +332,7 @@ def test_what_a_controller_is_told(node_with):
     assert shared["notification"]["ceilometer_topics"] == "notifications"
     assert node.options("central.conf") == {
         "DEFAULT": {"state_path": f"{node.state}/central"},
-        "polling": {"namespaces": "host"},
+        "polling": {"namespaces": "central,host"},
     }
     assert node.options("notification.conf") == {
         "DEFAULT": {"state_path": f"{node.state}/notification"}
@@ -393,11 +392,13 @@ def test_another_hypervisor_is_told_and_not_polled(node_with):
 
 
 class Cloud:
-    """A broker, a Keystone and a PostgreSQL; the plugin brings Gnocchi and the agents."""
+    """A broker, a Keystone, a PostgreSQL and images; the plugin brings Gnocchi and the agents."""
 
-    def __init__(self, broker, identity, database, programs):
+    def __init__(self, broker, identity, database, programs, apis):
         self.broker = broker
         self.identity = identity
+        name, path = CATALOGUE["image"]
+        identity.register("image", name, apis.url + path)
         self.port = free_port()
         self.settings = {
             "SERVICE_HOST": f"127.0.0.1:{self.port}",
@@ -433,16 +434,14 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory):
-    try:
-        programs = venvs.ensure("gnocchi", *REQUIREMENTS)
-        with (
-            rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as broker,
-            keystone.running(tmp_path_factory.mktemp("keystone")) as identity,
-            postgresql.running(tmp_path_factory.mktemp("postgresql")) as database,
-        ):
-            yield Cloud(broker, identity, database, programs)
-    except ServiceUnavailable as error:
-        lacking(str(error))
+    programs = venvs.ensure("gnocchi", *REQUIREMENTS)
+    with (
+        rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as broker,
+        keystone.running(tmp_path_factory.mktemp("keystone")) as identity,
+        postgresql.running(tmp_path_factory.mktemp("postgresql")) as database,
+        openstack_apis.running() as apis,
+    ):
+        yield Cloud(broker, identity, database, programs, apis)
 
 
 @pytest.fixture(scope="module")
@@ -470,7 +469,7 @@ def test_all_on_one_node(controller):
         ["install_package", "libvirt-dev"],
         ["setup_develop", str(controller.plugin)],
     ]
-    assert installed[-1][2] == "bus,gnocchi,libvirt"
+    assert installed[-1][2] == "bus,gnocchi,central,libvirt"
     assert [call[0] for call in controller.stacked["post-config"]] == [
         "iniset_rpc_backend",
         "configure_keystone_authtoken_middleware",
@@ -497,6 +496,9 @@ def test_the_agents_run(controller):
 def test_points_arrive_in_gnocchi(cloud, controller):
     """From both polling agents, through the broker and with the credentials that were made."""
     host = socket.gethostname()
+    # What Glance says, at the place that Keystone's catalogue names.
+    image = IMAGES[0]
+    assert cloud.wait_for_points(image["id"], "image.size", controller) == [image["size"]]
     # libvirt says that it runs.
     assert cloud.wait_for_points(GUEST, "power.state", controller) == [1]
     (total,) = cloud.wait_for_points(host, "hardware.memory.total", controller)
