@@ -2,8 +2,8 @@
 #
 # DevStack's functions, standing in: each notes its call in $RECORD and does what DevStack's does,
 # inside of one directory. Names, arguments and results are those of functions-common,
-# inc/ini-config, inc/python, lib/rpc_backend, lib/keystone, lib/database and lib/apache; of
-# Grenade's, inc/upgrade and inc/plugin.
+# inc/ini-config, inc/python, lib/rpc_backend, lib/keystone, lib/swift, lib/database and lib/apache;
+# of Grenade's, inc/upgrade and inc/plugin.
 #
 # From the test: RECORD, TESTS (this directory), PYTHON, VENV, INSTALLS, SERVICES_DIR, and for
 # what really runs GNOCCHI_PROGRAMS, POSTGRESQL (port) and POSTGRESQL_TOOLS, KEYSTONE_TOKEN.
@@ -65,6 +65,10 @@ function is_service_enabled {
     done
     $xtrace
     return $enabled
+}
+
+function is_swift_enabled {
+    [[ ,${DISABLED_SERVICES:-}, != *,swift,* && ,$ENABLED_SERVICES == *,s-* ]]
 }
 
 function enable_service {
@@ -241,6 +245,10 @@ function create_service_user {
     if [[ -n ${KEYSTONE_TOKEN:-} ]]; then
         _identity user "$1" "$SERVICE_PASSWORD" "$SERVICE_PROJECT_NAME" service ${2:+"$2"}
     fi
+}
+
+function get_or_add_user_project_role {
+    _record get_or_add_user_project_role "$@"
 }
 
 function get_or_create_service {

@@ -344,6 +344,33 @@ def test_what_a_controller_is_told(node_with):
     ) in (node.conf / "pipeline.yaml").read_text()
 
 
+def test_the_user_may_look_into_all_accounts_of_swift(node_with):
+    node = node_with(ENABLED_SERVICES="rabbit,key,s-proxy", CEILOMETER_BACKEND="none")
+    assert node.done("stack", "post-config")[1:] == [
+        ["create_service_user", "ceilometer", "admin"],
+        [
+            "get_or_add_user_project_role",
+            "ResellerAdmin",
+            "ceilometer",
+            "service",
+            "Default",
+            "Default",
+        ],
+    ]
+
+
+def test_a_central_agent_that_asks_no_apis_needs_nothing_for_them(node_with):
+    node = node_with(
+        ENABLED_SERVICES="rabbit,key,s-proxy",
+        DISABLED_SERVICES="ceilometer-acompute",
+        CEILOMETER_BACKEND="none",
+        CEILO_AGENT_CENTRAL_NAMESPACES="host",
+    )
+    assert node.done("stack", "install") == [["setup_develop", str(node.plugin), "bus"]]
+    assert named(node.done("stack", "post-config"), "get_or_add_user_project_role") == []
+    assert node.options("central.conf")["polling"] == {"namespaces": "host"}
+
+
 def test_without_a_backend_samples_go_to_a_file(node_with):
     node = node_with(CEILOMETER_BACKEND="none", CEILOMETER_NOTIFICATION_TOPICS="notifications,more")
     node.done("stack", "post-config")
@@ -539,6 +566,12 @@ def test_a_compute_node_beside_it_sends_to_the_same_notification_agent(cloud, tm
 @pytest.mark.long
 def test_grenade_stops_upgrades_and_starts_the_agents(controller):
     before = controller.pids()
+    # As an older plugin wrote it.
+    central = controller.conf / "central.conf"
+    written = central.read_text()
+    older = written.replace("namespaces = central,host", "namespaces = host")
+    assert older != written
+    central.write_text(older)
     assert [call[1] for call in controller.upgrade("shutdown.sh")] == [*ALL, *ALL]
     assert controller.alive() == {*GNOCCHI}
     calls = controller.upgrade("upgrade.sh")
@@ -549,6 +582,7 @@ def test_grenade_stops_upgrades_and_starts_the_agents(controller):
     assert {call[1] for call in named(calls, "run_process", "ensure_services_started")} == {*ALL}
     assert controller.alive() == {*ALL, *GNOCCHI}
     assert all(controller.pids()[name] != before[name] for name in ALL)
+    assert central.read_text() == older
 
 
 def test_unstack_ends_and_clean_removes(controller):
