@@ -90,6 +90,11 @@ function check_ceilo_agent_settings {
     fi
 }
 
+# _ceilo_agent_polls_apis - whether the central agent of this node polls the cloud's APIs
+function _ceilo_agent_polls_apis {
+    _ceilo_agent_runs acentral && [[ ,$CEILO_AGENT_CENTRAL_NAMESPACES, == *,central,* ]]
+}
+
 # _ceilo_agent_install_coordination - installs what CEILO_AGENT_COORDINATION_URL speaks of
 function _ceilo_agent_install_coordination {
     local rest=${CEILO_AGENT_COORDINATION_URL#*://}
@@ -125,7 +130,7 @@ function install_ceilo_agent {
     if _ceilo_agent_runs anotification && [[ $CEILO_AGENT_BACKEND == gnocchi ]]; then
         extras+=,gnocchi
     fi
-    if _ceilo_agent_runs acentral && [[ ,$CEILO_AGENT_CENTRAL_NAMESPACES, == *,central,* ]]; then
+    if _ceilo_agent_polls_apis; then
         extras+=,central
     fi
     if _ceilo_agent_runs acompute; then
@@ -252,6 +257,11 @@ function create_ceilo_agent_accounts {
     local OS_CLOUD=devstack-admin
     export OS_CLOUD
     create_service_user "$CEILO_AGENT_SERVICE_USER" admin
+    if _ceilo_agent_polls_apis && is_service_enabled swift; then
+        # To Swift, admin is the administrator of one project; this role is for all accounts.
+        get_or_add_user_project_role ResellerAdmin "$CEILO_AGENT_SERVICE_USER" \
+            "$SERVICE_PROJECT_NAME" "$SERVICE_DOMAIN_NAME" "$SERVICE_DOMAIN_NAME"
+    fi
     if _ceilo_agent_owns_gnocchi; then
         _ceilo_agent_create_gnocchi_accounts
     fi

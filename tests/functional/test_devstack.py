@@ -583,6 +583,9 @@ def test_grenade_stops_upgrades_and_starts_the_agents(controller):
     assert controller.alive() == {*ALL, *GNOCCHI}
     assert all(controller.pids()[name] != before[name] for name in ALL)
     assert central.read_text() == older
+    # What is needed to poll the APIs is there, should it be told to.
+    (installed,) = named(calls, "setup_develop")
+    assert "central" in installed[2].split(",")
 
 
 def test_unstack_ends_and_clean_removes(controller):
