@@ -15,11 +15,12 @@ from tests.services import glance, keystone, swift
 
 
 class Cloud(NamedTuple):
-    """Services, the options of who asks them, and two projects."""
+    """Services, the options of who asks them and of who may not ask Swift, and two projects."""
 
     swift: swift.Swift
     glance: glance.Glance
     options: str
+    of_another: str
     projects: tuple[str, str]
 
 
@@ -28,7 +29,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with keystone.running(tmp_path_factory.mktemp("keystone")) as identity:
         bodies = [{"project": {"name": name, "domain_id": "default"}} for name in ("one", "two")]
         one, two = (identity.ask("POST", "/projects", body)["project"]["id"] for body in bodies)
-        options = central.section(identity.create_user("agent", "agent-secret", "service", "admin"))
+        user = identity.create_user("agent", "agent-secret", "service", "admin")
+        identity.grant("agent", "service", swift.RESELLER)
+        other = identity.create_user("other", "other-secret", "service", "admin")
         with (
             swift.running(tmp_path_factory.mktemp("swift"), identity) as objects,
             glance.running(tmp_path_factory.mktemp("glance"), identity) as images,
@@ -38,7 +41,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
             )
             images.create("debian", b"x" * 1234, visibility="public", tags=["a", "b"])
             images.create("own", b"y" * 99, owner=two, protected=True, min_ram=512)
-            yield Cloud(objects, images, options, (one, two))
+            yield Cloud(objects, images, central.section(user), central.section(other), (one, two))
 
 
 def test_what_swift_and_glance_have_is_what_ceilometer_reads(cloud: Cloud, tmp_path: Path) -> None:
@@ -57,6 +60,14 @@ def test_what_swift_and_glance_have_is_what_ceilometer_reads(cloud: Cloud, tmp_p
     assert volumes["storage.objects", two] == 0
     sizes = sorted(volume for (name, _), volume in volumes.items() if name == "image.size")
     assert sizes == [99, 1234]
+
+
+def test_who_is_no_reseller_is_told_that_swift_refuses(cloud: Cloud, tmp_path: Path) -> None:
+    done = central.poll(cloud.of_another, tmp_path, check=False)
+    assert done.returncode == 1
+    assert "it answers 403" in done.stderr
+    names = {key[0] for key in central.by_key(json.loads(done.stdout))}
+    assert "image.size" in names
 
 
 def test_one_service_that_is_away_costs_only_its_own_and_returns(

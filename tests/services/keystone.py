@@ -101,10 +101,9 @@ class Keystone:
         if not found:
             body = {"project": {"name": project, "domain_id": "default"}}
             found = [self.ask("POST", "/projects", body)["project"]]
-        (known,) = self.ask("GET", f"/roles?name={role}")["roles"]
         values = {"name": name, "password": password, "domain_id": "default"}
-        user = self.ask("POST", "/users", {"user": values})["user"]
-        self.ask("PUT", f"/projects/{found[0]['id']}/users/{user['id']}/roles/{known['id']}")
+        self.ask("POST", "/users", {"user": values})
+        self.grant(name, project, role)
         return {
             "auth_type": "password",
             "auth_url": self.url,
@@ -114,6 +113,15 @@ class Keystone:
             "project_name": project,
             "project_domain_name": "Default",
         }
+
+    def grant(self, user: str, project: str, role: str) -> None:
+        """Give a user a role in a project; the role is made if need be."""
+        (whom,) = self.ask("GET", f"/users?name={user}")["users"]
+        (where,) = self.ask("GET", f"/projects?name={project}")["projects"]
+        known = self.ask("GET", f"/roles?name={role}")["roles"]
+        if not known:
+            known = [self.ask("POST", "/roles", {"role": {"name": role}})["role"]]
+        self.ask("PUT", f"/projects/{where['id']}/users/{whom['id']}/roles/{known[0]['id']}")
 
     def register(self, kind: str, name: str, url: str) -> None:
         """Put a service into the catalogue."""

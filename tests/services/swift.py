@@ -40,7 +40,9 @@ use = egg:swift#{kind}
 [container-updater]
 """
 
-# A reseller may look into the accounts of all projects.
+RESELLER = "ResellerAdmin"
+"""The role of who may look into the accounts of all projects."""
+
 PROXY = """
 [pipeline:main]
 pipeline = catch_errors gatekeeper authtoken keystoneauth proxy-server
@@ -54,7 +56,6 @@ use = egg:swift#gatekeeper
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin
-reseller_admin_role = admin
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 delay_auth_decision = true
@@ -87,8 +88,10 @@ class Swift:
         self._processes: list[Process] = []
 
     def prepare(self) -> None:
-        """Write its files, and make a user of its own in Keystone."""
+        """Write its files; have a user of its own in Keystone, and an admin of all accounts."""
         credentials = self._identity.create_user("swift", "swift-secret", "service", "admin")
+        self._identity.grant("admin", "admin", RESELLER)
+        self._identity.sign_in()
         (self._directory / "devices" / "one").mkdir(parents=True)
         (self._directory / "swift.conf").write_text(HASHES)
         for kind in KINDS:
