@@ -18,6 +18,9 @@ from ceilo_agent.sample import Meter, Resource
 MOST_NAMES: Final = 1000
 """Meters that one definition may make of what an API tells."""
 
+LONGEST_ID: Final = 1024
+"""Characters; the stores have less room for one."""
+
 _NAME: Final = re.compile(r"[\w.:-]{1,255}")
 
 
@@ -182,7 +185,7 @@ class Extractor:
             return found
         own = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(own, str) and own:
-            return own
+            return _short(own, "id")
         if unit.project is not None:
             return unit.project.id
         return unit.base or self.pollster.name
@@ -207,11 +210,19 @@ def _identity(
         return None
     except Unusable as error:
         raise Unread(f"{key}: {error}") from error
-    if found is None or isinstance(found, str):
-        return found
+    if found is None:
+        return None
+    if isinstance(found, str):
+        return _short(found, key)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     raise Unread(f"{key}: it is no text")
+
+
+def _short(text: str, key: str) -> str:
+    if len(text) > LONGEST_ID:
+        raise Unread(f"{key}: it has more than {LONGEST_ID} characters")
+    return text
 
 
 def _among(value: Any, values: Any) -> bool:

@@ -173,6 +173,16 @@ def test_entries_without_id_or_value_are_told(made, server):
     assert "value_attribute" in lack.reason
 
 
+@pytest.mark.parametrize("attribute", ["id", "name"])
+def test_an_id_of_endless_length_costs_its_entry_alone(made, server, attribute):
+    server.usual = answer([entry("a", 1) | {attribute: "x" * 1025}, {**entry("b", 2), "name": "b"}])
+    found = inspect(made, target(server.url, pollster(resource_id_attribute=attribute)))
+    assert values(found) == {"b": 2}
+    (lack,) = found.missing
+    assert "it has more than 1024 characters" in lack.reason
+    assert len(lack.reason) < 200
+
+
 def test_an_id_that_is_switched_off_is_the_base(made, server):
     server.usual = answer({"load": 4})
     found = inspect(made, target(server.url, pollster(resource_id_attribute=None)))
