@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -142,10 +143,11 @@ def test_guests_that_hang_from_the_first_cycle_cost_only_their_own_samples(
             check(poller.poll(), guests, hanging)
             assert poller.lacking.keys() == {guest.uuid for guest in hanging}
     back_within_two_cycles(poller, guests)
-    told = [line for line in caplog.messages if "samples of ceilo-hung-" in line]
-    assert len(told) == 2, told
-    assert "its QEMU does not answer; only what libvirt knows without it is read" in told[0]
-    assert told[1].startswith("compute: all samples of")
+    began, *again = [line for line in caplog.messages if "samples of ceilo-hung-" in line]
+    assert "its QEMU does not answer; only what libvirt knows without it is read" in began
+    # Some may be back one cycle after the others.
+    assert all(line.startswith("compute: all samples of") for line in again), again
+    assert sorted(re.findall(r"ceilo-hung-\d+", " ".join(again))) == [g.name for g in hanging]
 
 
 def test_guests_that_begin_to_hang_one_after_another_are_told_apart(

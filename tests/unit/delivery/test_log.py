@@ -377,8 +377,10 @@ def test_many_threads_lose_and_double_nothing(path, small):
 
     def take(name):
         queue = log.queue(name)
-        while (taken := queue.take(9)) is not None or not fed.is_set():
-            if taken is not None:
+        all_fed = False
+        while not all_fed:
+            all_fed = fed.is_set()  # before it is looked whether anything is left
+            while (taken := queue.take(9)) is not None:
                 got[name] += numbers(taken.samples)
                 queue.done(taken, len(taken.samples), ())
 
