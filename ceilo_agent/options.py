@@ -177,6 +177,7 @@ GROUPS: Final[dict[str, list[Any]]] = {
         cfg.MultiStrOpt(
             "pollsters_definitions_dirs",
             default=[POLLSTERS],
+            deprecated_group="DEFAULT",  # where Ceilometer has it
             help="Directories of YAML files that describe HTTP APIs to poll (central).",
         ),
         cfg.BoolOpt(

@@ -27,6 +27,11 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
     assert conf.store.max_bytes == 1 << 30
 
 
+def test_directories_of_definitions_are_taken_from_where_ceilometer_has_them(tmp_path):
+    path = write(tmp_path, "[DEFAULT]\npollsters_definitions_dirs = /one\n")
+    assert options.parse([path]).polling.pollsters_definitions_dirs == ["/one"]
+
+
 def test_every_wrong_value_is_told_with_its_line(tmp_path):
     path = write(tmp_path, "[polling]\ninterval = often\n\n[store]\nmax_age = 5\nmax_bytes=x\n")
     assert faults(path) == [
