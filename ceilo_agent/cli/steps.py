@@ -59,6 +59,8 @@ def _entry(one: Shown, whose: str) -> Iterator[tuple[str, str]]:
         yield "green", f"    {resource}{value} -> {printable(meter)} = {volume}"
     for name, told in _metadata(one.metadata):
         yield "dim", f"      {name}: {told}"
+    for fault in one.faults:
+        yield "red", f"      {printable(fault)}"
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,11 @@ Here an operation is an expression of few names, functions and methods, bounded 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Final, Self
 
 from ceilo_agent.errors import Malformed
-from ceilo_agent.expressions.bounds import Absent, Scope, Unusable
+from ceilo_agent.expressions.bounds import Absent, Scope, Unusable, kind
 from ceilo_agent.expressions.documents import compiled
 from ceilo_agent.expressions.evaluation import EvaluationError, reason
 from ceilo_agent.expressions.source import Source, unquoted
@@ -30,8 +31,21 @@ NAMES: Final = (
 )
 """What an operation may read beside ``value``, where there is such a thing."""
 
+_MOST_KEYS: Final = 5
+_LONGEST_KEY: Final = 30
 _NO_NAMES: Final[Mapping[str, Any]] = {}
 _NO_PLACES: Final[Mapping[str, int]] = {}
+
+
+class _Nowhere(Absent):
+    """A path that ends before its end; the message is made for who reads it, and most are not."""
+
+    def __init__(self, text: str, document: Any) -> None:
+        super().__init__(text, document)
+        self._text, self._document = text, document
+
+    def __str__(self) -> str:
+        return f"nothing at '{shown(self._text)}': it ends at {_told(self._document)}"
 
 
 class Value(Parsed):
@@ -96,7 +110,7 @@ class Value(Parsed):
         for key in self._keys:
             if isinstance(document, dict):
                 if key not in document:
-                    raise Absent(f"nothing at '{shown(self.text)}'")
+                    raise _Nowhere(self.text, document)
                 document = document[key]
             else:
                 document = self._item(document, key)
@@ -107,7 +121,7 @@ class Value(Parsed):
             number = int(key)
             if number < len(listed):
                 return listed[number]
-        raise Absent(f"nothing at '{shown(self.text)}'")
+        raise _Nowhere(self.text, listed)
 
     def _operated(self, value: Any, names: Mapping[str, Any]) -> Any:
         scope = Scope(names)
@@ -184,3 +198,11 @@ def _operation(text: str, begin: int, end: int) -> tuple[Evaluate, Mapping[str, 
     code = " " * begin + text[begin:end] + " " * (len(text) - end)
     unquoted(code)
     return compiled(Source(text, code), NAMES)
+
+
+def _told(document: Any) -> str:
+    """Say what a document is, and what a mapping has; never a value of it."""
+    if not isinstance(document, dict) or not document:
+        return kind(document)
+    keys = [f"'{shown(str(key))[:_LONGEST_KEY]}'" for key in islice(document, _MOST_KEYS)]
+    return f"{kind(document)} with {', '.join(keys)}{', ...' if len(document) > _MOST_KEYS else ''}"

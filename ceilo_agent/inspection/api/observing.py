@@ -81,6 +81,7 @@ class Observing:
             for known, (extra, faults) in zip(found, extras, strict=True):
                 for fault in faults:
                     reading.lacks(f"{whose}{fault}")
+                known.shown.faults = faults
                 whole = {**extra, **known.metadata}
                 if pollster.value_of is not None:
                     revalued = extractor.revalued(known.found, whole.pop(pollster.value_of, None))

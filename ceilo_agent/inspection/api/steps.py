@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ class Shown(msgspec.Struct):
         volumes: of the samples, by meter.
         metadata: of the resource.
         skipped: why there is no sample, empty if there is one.
+        faults: what went wrong with its metadata.
     """
 
     pollster: str
@@ -30,6 +31,7 @@ class Shown(msgspec.Struct):
     volumes: dict[str, Any] = {}
     metadata: Mapping[str, Any] = {}
     skipped: str = ""
+    faults: Sequence[str] = ()
 
 
 class Step(msgspec.Struct):

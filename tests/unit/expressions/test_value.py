@@ -157,6 +157,24 @@ FAILS: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("path", "document", "where"),
+    [
+        ("a.b", {"a": {"x": "secret", "y": 1}}, "a mapping with 'x', 'y'"),
+        ("a.b", {"a": dict.fromkeys("stuvwxyz")}, "a mapping with 's', 't', 'u', 'v', 'w', ..."),
+        ("a.b", {"a": {"long" * 10: 1}}, "a mapping with 'longlonglonglonglonglonglonglo'"),
+        ("a.b", {"a": {}}, "a mapping"),
+        ("a.7", {"a": ["secret"]}, "a list"),
+        ("a.b", {"a": "secret"}, "a text"),
+        ("a.b", {"a": None}, "null"),
+    ],
+)
+def test_a_path_that_leads_nowhere_tells_where_it_ends(path, document, where):
+    with pytest.raises(Absent) as caught:
+        Value.parse(path)(document)
+    assert str(caught.value) == f"nothing at '{path}': it ends at {where}"
+
+
 @pytest.mark.parametrize(("operation", "value", "words"), FAILS, ids=[each[0] for each in FAILS])
 def test_it_fails_in_words(operation: str, value: Any, words: str) -> None:
     with pytest.raises(Unusable) as caught:

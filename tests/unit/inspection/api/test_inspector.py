@@ -421,8 +421,12 @@ def test_a_further_request_that_fails_costs_its_own_metadata(made, server):
         return rooms(exchange)
 
     server.usual = behave
+    steps = []
+    made.trace = steps.append
     found = inspect(made, target(server.url, pollster(extra_metadata_fields=(further(),))))
     assert len(found.observations) == 30
+    (whole,) = [step for step in steps if step.shown]
+    assert [list(one.faults) for one in whole.shown[:3]] == [[], reasons(found), []]
     assert found.observations[0].resource.metadata["room_name"] == "room 0"
     assert "room_name" not in found.observations[1].resource.metadata
     assert reasons(found) == ["extra_metadata_fields 'room_name': it answers 404 Not Found"]
