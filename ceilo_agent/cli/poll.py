@@ -76,7 +76,8 @@ def command(
         _table(samples)
     sys.stdout.flush()
     if whole and not samples:
-        click.echo("nothing that is there gives such samples", err=True)
+        why = trial.why_nothing() if trial else "nothing that is there gives such samples"
+        click.echo(why, err=True)
     return leave(0 if samples and whole else 1, ended=whole)
 
 
@@ -122,7 +123,7 @@ def _poll(
             trial.watch(lane.inspector)
         lane.poll_all()
         lane.close()
-    whole = bool(made) and all(lane.whole for lane in made)
+    whole = all(lane.whole for lane in made)
     return [sample for batch in batches for sample in batch.samples], whole
 
 

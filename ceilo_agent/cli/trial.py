@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -53,6 +54,21 @@ class Trial:
         from ceilo_agent.discovery.api.definitions import ONLY  # noqa: PLC0415
 
         return structs.replace(context, options={**context.options, ONLY: (self.file,)})
+
+    def why_nothing(self) -> str:
+        """Say why nothing was polled, or nothing came of it."""
+        from ceilo_agent.definition.pollsters import load  # noqa: PLC0415 - not for `--help`
+        from ceilo_agent.discovery.api.discovery import takes_base  # noqa: PLC0415
+
+        made = load([Path(self.file)])
+        if not made:
+            return f"{self.file}: no pollster is in it"
+        static = [each.name for each in made if each.discovery == "resources"]
+        if static and not self.resources:
+            return f"{', '.join(static)}: discovery is resources: --resource names one"
+        if self.resources and not any(map(takes_base, made)):
+            return f"{self.file}: no pollster in it takes the URL of a --resource"
+        return "nothing that is there gives such samples"
 
     def watch(self, inspector: Inspector) -> None:
         """Show the steps of an inspector."""

@@ -133,6 +133,28 @@ def test_wrong_use_is_told(definition: Path, arguments: tuple[str, ...], words: 
     assert "secret" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "resources", "words"),
+    [
+        ("", (), "no pollster is in it"),
+        (None, (), "device.load: discovery is resources: --resource names one"),
+        (
+            "- {name: a, sample_type: gauge, unit: b, value_attribute: out, host_command: date}\n",
+            ("--resource", "http://127.0.0.1:1"),
+            "no pollster in it takes the URL of a --resource",
+        ),
+    ],
+)
+def test_it_is_told_why_nothing_was_asked(
+    definition: Path, text: str | None, resources: tuple[str, ...], words: str
+) -> None:
+    if text is not None:
+        definition.write_text(text)
+    done = agent.run("poll", "--once", "--pollster", definition, *resources, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert words in done.stderr
+
+
 def test_a_password_goes_to_the_server_and_nowhere_else(definition: Path, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("s3cret\n")
     own = certificate(tmp_path)

@@ -197,6 +197,10 @@ class _Definition:
 
     def _check_request(self, keys: Any) -> None:
         if "host_command" in self._entries:
+            if "discovery" in self._entries and keys.discovery != "endpoint":
+                place = self._entries["discovery"].position
+                what = f"a command is run once, not for each of {keys.discovery}"
+                self._reader.fault(place, what)
             return
         path = "" if keys.url_path is None else keys.url_path.found
         absolute = isinstance(path, str) and "://" in path.partition("?")[0]

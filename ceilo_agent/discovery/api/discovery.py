@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
+from ceilo_agent.definition.pollsters.pollster import PollsterDef
 from ceilo_agent.discovery.api.definitions import definitions, unasked
 from ceilo_agent.discovery.api.grouping import Group, grouped, is_url
 from ceilo_agent.discovery.api.unit import CloudLike, ProjectLike, Unit
@@ -68,8 +69,8 @@ class ApiDiscovery(Discovery):
     def _static(self, faults: dict[str, str]) -> Iterator[tuple[str, Unit]]:
         for group in self._wanted():
             first = group.pollsters[0]
-            if first.host_command or first.discovery == "projects" or is_url(first.url_path):
-                continue  # they have no use for a base
+            if not takes_base(first):
+                continue
             cloud = self._of_cloud(faults) if _has_type(first, "keystone") else None
             for base in self._resources:
                 unit = Unit(group.pollsters, base, static=True, cloud=cloud)
@@ -133,6 +134,12 @@ class ApiDiscovery(Discovery):
         for name in self._faults.keys() - faults.keys():
             LOG.info("api: what there is of %s is known again", name)
         self._faults = faults
+
+
+def takes_base(pollster: PollsterDef) -> bool:
+    """Return whether a definition has a use for a base URL."""
+    once = pollster.host_command or is_url(pollster.url_path)
+    return not once and pollster.discovery != "projects"
 
 
 def _has_type(pollster: object, kind: str) -> bool:

@@ -18,7 +18,7 @@ from ceilo_agent.errors import Unavailable
 from ceilo_agent.inspection.api.answer import Access, Unanswered
 from ceilo_agent.inspection.api.signing import signed
 
-_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f]")
+_UNFIT: Final = re.compile(r"[^\x20-\x7e\x80-\xff]")
 
 
 class Headers:
@@ -35,20 +35,23 @@ class Headers:
         """Return the headers that let a request in.
 
         Raises:
-            Unanswered: a secret cannot be read.
+            Unanswered: a secret cannot be read, or sent.
         """
         try:
-            return self._make(method, url)
+            made = self._make(method, url)
         except UnicodeError as error:
             raise Unanswered("a secret of its authentication is no UTF-8") from error
         except OSError as error:
             raise Unanswered(
-                f"a secret of its authentication cannot be read: {error.strerror}"
+                f"a secret of its authentication cannot be read: {error.filename}: {error.strerror}"
             ) from error
         except LookupError as error:
             raise Unanswered(
                 f"a secret of its authentication is not in the environment: {error.args[0]}"
             ) from error
+        if any(map(_UNFIT.search, made.values())):
+            raise Unanswered("a secret of its authentication holds what no header can")
+        return made
 
     def rejected(self) -> bool:
         """Return that nothing else can be said."""
@@ -119,8 +122,6 @@ def _basic(authentication: Any) -> Mapping[str, str]:
 
 def _token(authentication: Any) -> Mapping[str, str]:
     token = authentication.token.read()
-    if _UNFIT.search(token):
-        raise Unanswered("the token of its authentication holds a line break")
     header = authentication.header or "Authorization"
     return {header: f"Bearer {token}" if header.lower() == "authorization" else token}
 
