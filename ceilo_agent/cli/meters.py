@@ -4,29 +4,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
 import click
 
+from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
+from ceilo_agent.cli.configuration import directories
 from ceilo_agent.cli.tables import show
+from ceilo_agent.definition.pollsters import examine, files_of
 from ceilo_agent.errors import nearest
-from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
+from ceilo_agent.meters.catalogue import DEFINED, NAMESPACES, catalogue
 from ceilo_agent.meters.elsewhere import elsewhere
 
 HEADER: Final = ("namespace", "name", "unit", "type", "description")
 """The columns of the table."""
 
 
-def rows(namespace: str | None = None, pattern: str = "*") -> list[dict[str, str]]:
+def rows(
+    namespace: str | None = None, pattern: str = "*", own: Sequence[dict[str, str]] = ()
+) -> list[dict[str, str]]:
     """Return what there is to say of each meter, in the catalogues' order.
 
     Args:
         namespace: only the meters of this one; None: of all.
         pattern: only the meters whose name matches this glob.
+        own: rows of the operator's definitions, which come last and replace the shipped ones.
     """
-    return [
+    replaced = {row["name"] for row in own}
+    shipped = [
         {
             "name": entry.name,
             "unit": entry.unit,
@@ -35,9 +43,31 @@ def rows(namespace: str | None = None, pattern: str = "*") -> list[dict[str, str
             "description": entry.description,
             "resource_type": entry.kind,
         }
-        for each in ([namespace] if namespace else NAMESPACES)
+        for each in NAMESPACES
         for entry in catalogue(each).meters
-        if fnmatchcase(entry.name, pattern)
+        if each != DEFINED or entry.name not in replaced
+    ]
+    return [
+        row
+        for row in (*shipped, *own)
+        if namespace in (None, row["namespace"]) and fnmatchcase(row["name"], pattern)
+    ]
+
+
+def _defined(config_files: Sequence[str]) -> list[dict[str, str]]:
+    """Return rows of the operator's dynamic pollsters, of those without a mistake."""
+    files = files_of(directories(options.parse(config_files)))
+    return [
+        {
+            "name": each.name,
+            "unit": each.unit,
+            "type": each.sample_type.value,
+            "namespace": DEFINED,
+            "description": each.description,
+            "resource_type": each.kind,
+        }
+        for each in examine(files).pollsters
+        if DEFINED in each.namespaces
     ]
 
 
@@ -45,11 +75,16 @@ def rows(namespace: str | None = None, pattern: str = "*") -> list[dict[str, str
 @output_option("table", "json", about="How to print them.")
 @click.option("--namespace", type=click.Choice(NAMESPACES), help="Only the meters of this one.")
 @click.argument("pattern", default="*")
-def command(output: str, namespace: str | None, pattern: str) -> None:
+@click.pass_obj
+def command(
+    config_files: tuple[str, ...], output: str, namespace: str | None, pattern: str
+) -> None:
     """List the meters whose name matches PATTERN (a glob, such as 'disk.*'; default: all)."""
-    found = rows(namespace, pattern)
+    own = _defined(config_files)
+    found = rows(namespace, pattern, own)
     if not found:
-        hint = elsewhere(pattern) or nearest(pattern, [row["name"] for row in rows(namespace)])
+        known = [row["name"] for row in rows(namespace, own=own)]
+        hint = elsewhere(pattern) or nearest(pattern, known)
         raise click.ClickException(f"no meter matches '{pattern}'" + (f" ({hint})" if hint else ""))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))

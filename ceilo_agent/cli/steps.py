@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 from ceilo_agent.inspection.api.steps import Shown, Step
@@ -26,8 +27,10 @@ def show_step(step: Step, file: TextIO | None = None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(file=file or sys.stdout, highlight=False, soft_wrap=True)
-    for style, line in _lines(step):
-        console.print(Text(line, style=style))
+    # In one piece, since several threads ask. To a reader that is gone rich answers SystemExit,
+    # which would end one of them, and the poll would wait for its answer.
+    with suppress(SystemExit):
+        console.print(Text("\n").join(Text(line, style=style) for style, line in _lines(step)))
 
 
 def _lines(step: Step) -> Iterator[tuple[str, str]]:

@@ -106,12 +106,12 @@ def _value(reader: Reader, kind: Any, node: Node, word: str, key: str, is_text: 
     else:
         if value is not _WRONG and (not isinstance(value, float) or math.isfinite(value)):
             return value
-    choices = _choices(inspect.type_info(others))
+    choices = _choices(inspect.type_info(others), inside=found is not node)
     hint = ""
     if isinstance(found, ScalarNode) and "number" in takes(kind) and _OF_TIME.search(key):
         hint = seconds(found.value, _LONGEST)
-    if isinstance(node, ScalarNode):
-        hint = hint or nearest(node.text, choices)
+    if isinstance(found, ScalarNode):
+        hint = hint or nearest(found.text, choices)
     said = (
         "another value" if _is_hidden(kind) and isinstance(found, ScalarNode) else describe(found)
     )
@@ -235,15 +235,18 @@ _WORDS: Final[Sequence[tuple[Any, str]]] = (
 )
 
 
-def _choices(form: inspect.Type) -> list[str]:
+def _choices(form: inspect.Type, inside: bool = False) -> list[str]:
+    """Return the texts that a value may be; with `inside` also those of the items of a list."""
     if isinstance(form, inspect.Metadata):
-        return _choices(form.type)
+        return _choices(form.type, inside)
+    if inside and (item := getattr(form, "item_type", None)):
+        return _choices(item)
     if isinstance(form, inspect.EnumType):
         return [str(member.value) for member in form.cls]
     if isinstance(form, inspect.LiteralType):
         return [str(value) for value in form.values]
     if isinstance(form, inspect.UnionType):
-        return [choice for arm in form.types for choice in _choices(arm)]
+        return [choice for arm in form.types for choice in _choices(arm, inside)]
     return []
 
 

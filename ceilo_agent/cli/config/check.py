@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from ceilo_agent.cli.config.needs import unmet, unshared
 from ceilo_agent.cli.config.pollsters import Pollsters, examined, summary
 from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.definition.bus import over_bus
+from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.errors import ConfigError, Fault
@@ -56,7 +58,8 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
         if report.file is not None and not report.faults:
             count = len(report.warnings)
             told = f", {count} warning{'' if count == 1 else 's'}" if count else ""
-            click.echo(f"{report.file.path}: {_summary(report.file)}, no faults{told}")
+            said = _summary(report.file, pollsters.names)
+            click.echo(f"{report.file.path}: {said}, no faults{told}")
     if told := summary(pollsters):
         click.echo(told)
     return FAULTY if faults else 0
@@ -92,7 +95,10 @@ def _print_json(faults: list[Fault], warnings: list[Fault]) -> None:
     click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
 
 
-def _summary(file: PipelineFile) -> str:
+def _summary(file: PipelineFile, own: Collection[str]) -> str:
+    """Count what a file has, and the meters that it takes, the operator's own among them."""
     meters = {meter.name for source in file.sources for meter in taken(source)}
+    matchers = [Matcher(source.meters) for source in file.sources]
+    meters |= {name for name in own if any(takes(name) for takes in matchers)}
     counts = (("source", len(file.sources)), ("sink", len(file.sinks)), ("meter", len(meters)))
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts)

@@ -6,22 +6,54 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ceilo_agent.meters.catalogue import NAMESPACES, catalogue
 
+OWN = """\
+- name: device.load
+  sample_type: gauge
+  unit: load
+  value_attribute: load
+  discovery: resources
+  url_path: devices
+  kind: device
+  description: Load.
+"""
 
-def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+
+def run(
+    *arguments: str, status: int = 0, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     code = "from ceilo_agent.cli.main import run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "meters", *arguments],
+        [sys.executable, "-c", code, *before, "meters", *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+def test_the_operators_own_definitions_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "own.yaml").write_text(OWN)
+    conf = tmp_path / "agent.conf"
+    conf.write_text(f"[polling]\npollsters_definitions_dirs = {tmp_path}/d\n")
+    done = run("--output", "json", "device.*", before=("--config-file", str(conf)))
+    (row,) = json.loads(done.stdout)
+    assert row == {
+        "name": "device.load",
+        "unit": "load",
+        "type": "gauge",
+        "namespace": "central",
+        "description": "Load.",
+        "resource_type": "device",
+    }
 
 
 def listed(*arguments: str) -> list[dict[str, Any]]:
