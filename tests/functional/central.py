@@ -21,7 +21,7 @@ LEFT_OUT: Final = {("network.services.vpn.connections", "psk")}
 
 def section(user: Mapping[str, str]) -> str:
     """Return the section of options of a user of the cloud, the same for both agents."""
-    values = user | {"region_name": "RegionOne", "interface": "public"}
+    values = dict(user) | {"region_name": "RegionOne", "interface": "public"}
     lines = [f"{name} = {value}" for name, value in values.items()]
     return "\n".join(["[service_credentials]", *lines, ""])
 

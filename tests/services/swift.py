@@ -13,6 +13,7 @@ from urllib.parse import quote
 import requests
 
 from tests.services import venvs
+from tests.services.errors import ServiceUnavailable
 from tests.services.keystone import Keystone
 from tests.services.process import Process, free_port, run
 
@@ -62,6 +63,19 @@ delay_auth_decision = true
 www_authenticate_uri = {url}
 """
 
+# swift-ring-builder would be run three times for each ring.
+RINGS = """
+import sys
+from swift.common.ring import RingBuilder
+for given in sys.argv[2:]:
+    kind, port = given.split(":")
+    ring = RingBuilder(1, 1, 0)
+    where = {"region": 1, "zone": 1, "ip": "127.0.0.1", "port": int(port), "device": "one"}
+    ring.add_dev(where | {"weight": 1})
+    ring.rebalance()
+    ring.get_ring().save(f"{sys.argv[1]}/{kind}.ring.gz")
+"""
+
 # The program itself looks for swift.conf in /etc only.
 UPDATER = """
 import sys
@@ -96,13 +110,7 @@ class Swift:
         (self._directory / "swift.conf").write_text(HASHES)
         for kind in KINDS:
             self._configure(kind, SERVER.format(kind=kind))
-            build = [
-                str(self._programs / "swift-ring-builder"),
-                f"{self._directory}/{kind}.builder",
-            ]
-            run([*build, "create", "1", "1", "0"])
-            run([*build, "add", f"r1z1-127.0.0.1:{self._ports[kind]}/one", "1"])
-            run([*build, "rebalance"])
+        self._run(RINGS, *(f"{kind}:{self._ports[kind]}" for kind in KINDS))
         lines = [f"{name} = {value}" for name, value in credentials.items()]
         self._configure("proxy", "\n".join([PROXY.format(url=self._identity.url), *lines, ""]))
 
@@ -127,7 +135,10 @@ class Swift:
             for name, data in objects.items():
                 self._put(f"{project}/{container}/{name}", data)
         # An account learns of its containers' objects by and by.
-        run([str(self._programs / "python"), "-c", UPDATER, str(self._directory)])
+        self._run(UPDATER)
+
+    def _run(self, script: str, *arguments: str) -> None:
+        run([str(self._programs / "python"), "-c", script, str(self._directory), *arguments])
 
     def _put(self, path: str, data: bytes = b"") -> None:
         headers = {"X-Auth-Token": self._identity.token}
@@ -158,8 +169,9 @@ def running(directory: Path, identity: Keystone) -> Iterator[Swift]:
         identity: who says who asks.
 
     Raises:
-        ServiceUnavailable: it cannot be installed, or does not start.
+        ServiceUnavailable: it cannot be installed, does not start, or could keep no object there.
     """
+    _check(directory)
     made = Swift(venvs.ensure("swift", *REQUIREMENTS), directory, identity)
     made.prepare()
     try:
@@ -168,3 +180,12 @@ def running(directory: Path, identity: Keystone) -> Iterator[Swift]:
         yield made
     finally:
         made.stop()
+
+
+def _check(directory: Path) -> None:
+    """Swift keeps the metadata of objects in extended attributes."""
+    try:
+        os.setxattr(directory, "user.swift.metadata", b"")
+    except OSError as error:
+        what = f"Swift needs extended attributes: {directory}: {error.strerror}"
+        raise ServiceUnavailable(what) from error
