@@ -499,7 +499,8 @@ def load(namespace: str, name: str) -> Callable[..., Any]:
     """
     installed = names(namespace)
     if name not in installed:
-        kind = namespace.rpartition(".")[2]
+        # Operators know an inspector by the namespace that it polls.
+        kind = "namespace" if namespace == INSPECTOR else namespace.rpartition(".")[2]
         hint = nearest(name, installed) or f"there are {', '.join(installed) or 'none'}"
         raise PluginError(f"no {kind} is named '{name}' ({hint})")
     manager = DriverManager(namespace, name, on_load_failure_callback=_raise_load_failure)

@@ -253,7 +253,7 @@ def test_a_configuration_that_polls_nothing_is_refused(place):
         count = len(place.samples("raw"))
         agent.wait_until(lambda: len(place.samples("raw")) > count)
     said = place.log.read_text()
-    assert "no inspector is named 'hots' (did you mean 'host'?)" in said
+    assert "no namespace is named 'hots' (did you mean 'host'?)" in said
     assert "no source polls any of compute" in said
 
 
