@@ -12,10 +12,12 @@ from ceilo_agent import options
 from ceilo_agent.definition.in_force import InForce, files, load_both
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile, load
-from ceilo_agent.definition.pollsters import load_dirs
+from ceilo_agent.definition.pollsters import examine, files_of, load_dirs
 from ceilo_agent.definition.roles import Role
 from ceilo_agent.delivery.bounds import Limits
 from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.meters.catalogue import Entry
+from ceilo_agent.meters.own import entries
 from ceilo_agent.pipeline.sharing import check_shared
 from ceilo_agent.plugins import Context
 from ceilo_agent.polling.making import Selected
@@ -110,6 +112,15 @@ def read(conf: Any) -> Configuration:
 def directories(conf: Any) -> list[str]:
     """Return where the operator's dynamic pollsters are."""
     return list(conf.polling.pollsters_definitions_dirs)
+
+
+def own_meters(conf: Any) -> list[Entry]:
+    """Return the meters of the operator's dynamic pollsters, of those without a mistake.
+
+    Raises:
+        ConfigError: a directory of theirs is not there.
+    """
+    return entries(examine(files_of(directories(conf))).pollsters)
 
 
 def _readable(configuration: Configuration) -> Configuration:

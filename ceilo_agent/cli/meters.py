@@ -12,11 +12,10 @@ import click
 
 from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
-from ceilo_agent.cli.configuration import directories
+from ceilo_agent.cli.configuration import own_meters
 from ceilo_agent.cli.tables import show
-from ceilo_agent.definition.pollsters import examine, files_of
 from ceilo_agent.errors import nearest
-from ceilo_agent.meters.catalogue import DEFINED, NAMESPACES, catalogue
+from ceilo_agent.meters.catalogue import DEFINED, NAMESPACES, Entry, catalogue
 from ceilo_agent.meters.elsewhere import elsewhere
 
 HEADER: Final = ("namespace", "name", "unit", "type", "description")
@@ -24,17 +23,23 @@ HEADER: Final = ("namespace", "name", "unit", "type", "description")
 
 
 def rows(
-    namespace: str | None = None, pattern: str = "*", own: Sequence[dict[str, str]] = ()
+    namespace: str | None = None, pattern: str = "*", own: Sequence[Entry] = ()
 ) -> list[dict[str, str]]:
     """Return what there is to say of each meter, in the catalogues' order.
 
     Args:
         namespace: only the meters of this one; None: of all.
         pattern: only the meters whose name matches this glob.
-        own: rows of the operator's definitions, which come last and replace the shipped ones.
+        own: meters of the operator's definitions, which come last and replace the shipped ones.
     """
-    replaced = {row["name"] for row in own}
+    replaced = {entry.name for entry in own}
     shipped = [
+        (each, entry)
+        for each in NAMESPACES
+        for entry in catalogue(each).meters
+        if each != DEFINED or entry.name not in replaced
+    ]
+    return [
         {
             "name": entry.name,
             "unit": entry.unit,
@@ -43,31 +48,8 @@ def rows(
             "description": entry.description,
             "resource_type": entry.kind,
         }
-        for each in NAMESPACES
-        for entry in catalogue(each).meters
-        if each != DEFINED or entry.name not in replaced
-    ]
-    return [
-        row
-        for row in (*shipped, *own)
-        if namespace in (None, row["namespace"]) and fnmatchcase(row["name"], pattern)
-    ]
-
-
-def _defined(config_files: Sequence[str]) -> list[dict[str, str]]:
-    """Return rows of the operator's dynamic pollsters, of those without a mistake."""
-    files = files_of(directories(options.parse(config_files)))
-    return [
-        {
-            "name": each.name,
-            "unit": each.unit,
-            "type": each.sample_type.value,
-            "namespace": DEFINED,
-            "description": each.description,
-            "resource_type": each.kind,
-        }
-        for each in examine(files).pollsters
-        if DEFINED in each.namespaces
+        for each, entry in (*shipped, *((DEFINED, entry) for entry in own))
+        if namespace in (None, each) and fnmatchcase(entry.name, pattern)
     ]
 
 
@@ -80,7 +62,7 @@ def command(
     config_files: tuple[str, ...], output: str, namespace: str | None, pattern: str
 ) -> None:
     """List the meters whose name matches PATTERN (a glob, such as 'disk.*'; default: all)."""
-    own = _defined(config_files)
+    own = own_meters(options.parse(config_files))
     found = rows(namespace, pattern, own)
     if not found:
         known = [row["name"] for row in rows(namespace, own=own)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -42,15 +42,17 @@ class Feed:
 
     Args:
         sources: those of the file.
+        own: meters that no catalogue has; they replace others of their name.
     """
 
-    def __init__(self, sources: Sequence[SourceDef]) -> None:
+    def __init__(self, sources: Sequence[SourceDef], own: Iterable[Entry] = ()) -> None:
+        self._entries = {**_entries(), **{entry.name: entry for entry in own}}
         self._takes = {source.name: Matcher(source.meters) for source in sources}
         self._intervals = {source.name: source.interval or 0 for source in sources}
 
     def readings(self, case: CaseDef) -> tuple[list[Reading], list[str]]:
         """Return what enters, in order of time, and say what no source takes, and in which line."""
-        polled = _Polled(self._interval)
+        polled = _Polled(self._interval, self._entries)
         found: list[Reading] = []
         refused: dict[str, int] = {}
         for given, line in sorted(zip(case.given, case.lines, strict=True), key=lambda i: i[0].at):
@@ -63,8 +65,8 @@ class Feed:
 
     def strangers(self, case: CaseDef) -> list[str]:
         """Say which given meters no catalogue has, where one of a name much like it is there."""
-        given = dict.fromkeys(each.meter for each in case.given if each.meter not in _entries())
-        near = {meter: nearest(meter, _entries()) for meter in islice(given, _MOST_COMPARED)}
+        given = dict.fromkeys(each.meter for each in case.given if each.meter not in self._entries)
+        near = {meter: nearest(meter, self._entries) for meter in islice(given, _MOST_COMPARED)}
         return [
             f"no catalogue has the given meter '{shown(meter)}' ({hint})"
             for meter, hint in near.items()
@@ -81,7 +83,7 @@ class Feed:
             what = f"no source takes the meter '{shown(meter)}'"
         if any(takes(meter) for takes in matchers):
             return ""
-        names = {*_entries(), *(pattern for takes in matchers for pattern in takes.patterns)}
+        names = {*self._entries, *(pattern for takes in matchers for pattern in takes.patterns)}
         hint = nearest(meter, sorted(n for n in names if any(takes(n) for takes in matchers)))
         return f"{what} ({hint})" if hint else what
 
@@ -97,10 +99,14 @@ class _Polled:
 
     Args:
         interval: returns the seconds between two polls by a source, or None, of a meter.
+        entries: the meters that are known.
     """
 
-    def __init__(self, interval: Callable[[str | None, str], int]) -> None:
+    def __init__(
+        self, interval: Callable[[str | None, str], int], entries: Mapping[str, Entry]
+    ) -> None:
         self._interval = interval
+        self._entries = entries
         self._columns: dict[Meter, tuple[Column, ...]] = {}
         self._resources: dict[str, Resource] = {}
         self._trackers: dict[tuple[str | None, str], Tracker] = {}
@@ -136,9 +142,8 @@ class _Polled:
             self._trackers[key] = Tracker(source or "", lambda _name: True, interval)
         return self._trackers[key]
 
-    @staticmethod
-    def _meter(given: Given) -> Meter:
-        entry = _entries().get(given.meter)
+    def _meter(self, given: Given) -> Meter:
+        entry = self._entries.get(given.meter)
         unit = (entry.unit if entry else "") if given.unit is UNSET else given.unit
         default = entry.type if entry else SampleType.GAUGE
         return Meter(given.meter, unit, default if given.type is UNSET else given.type)
@@ -147,7 +152,7 @@ class _Polled:
         """Return the resource as it was last seen, with what is given of it."""
         last = self._resources.get(given.resource)
         if last is None:
-            entry = _entries().get(given.meter)
+            entry = self._entries.get(given.meter)
             last = Resource(given.resource, None, None, entry.kind if entry else "generic", {})
         made = Resource(
             given.resource,

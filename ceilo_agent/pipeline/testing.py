@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
@@ -25,6 +25,7 @@ from ceilo_agent import plugins
 from ceilo_agent.definition.matching import Matcher
 from ceilo_agent.definition.pipeline import PipelineFile, SinkDef
 from ceilo_agent.definition.tests import LATEST, CaseDef
+from ceilo_agent.meters.catalogue import Entry
 from ceilo_agent.pipeline.chain import Chain, build
 from ceilo_agent.pipeline.counted import CountedChain, CountedStep
 from ceilo_agent.pipeline.differences import Difference, Document, compare, document
@@ -67,11 +68,12 @@ class Runner:
 
     Args:
         file: the file.
+        own: meters of the operator, beside those of the catalogues.
     """
 
-    def __init__(self, file: PipelineFile) -> None:
+    def __init__(self, file: PipelineFile, own: Iterable[Entry] = ()) -> None:
         self._file = file
-        self._feed = Feed(file.sources)
+        self._feed = Feed(file.sources, own)
         self._built: dict[str, Chain] = {}
         self._makers: dict[str, Callable[..., Any]] = {}
 

@@ -14,6 +14,7 @@ import click
 from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
+from ceilo_agent.cli.configuration import own_meters
 from ceilo_agent.definition.pipeline import CaseDef, load
 from ceilo_agent.definition.places import find_pipeline_file
 from ceilo_agent.definition.scalars import resolve
@@ -46,7 +47,9 @@ def command(
     Nothing is polled or published. The exit code is 1 when a test fails or the file has faults.
     """
     try:
-        found = load(file or find_pipeline_file(options.parse(config_files)))
+        conf = options.parse(config_files)
+        found = load(file or find_pipeline_file(conf))
+        own = own_meters(conf)
     except ConfigError as error:
         if output == "json":
             faults = [fault._asdict() for fault in error.faults]
@@ -57,7 +60,7 @@ def command(
     cases = [case for case in found.tests if chosen is None or chosen in case.name]
     if found.tests and not cases:
         raise click.BadParameter(f"no test's name holds '{chosen}'", param_hint="-k")
-    runner = Runner(found)
+    runner = Runner(found, own)
     results = []
     for case in cases:
         result = runner.run(case)

@@ -196,3 +196,24 @@ def test_exit_codes_of_the_process(run):
             [*command, "config", "test", *words], capture_output=True, text=True, check=False
         )
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_meters_of_own_pollsters_have_the_unit_and_the_type_of_their_definition(run, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "rooms.yaml").write_text(
+        "- {name: room.count, sample_type: cumulative, unit: door, value_attribute: doors,\n"
+        "   kind: room, discovery: resources, url_path: rooms}\n"
+    )
+    options = tmp_path / "agent.conf"
+    options.write_text(f"[polling]\npollsters_definitions_dirs = {own}\n")
+    text = (
+        HEAD.replace("[cpu]", "[room.count]") + TESTS[: TESTS.index("  - name: what goes in does")]
+    )
+    unit = "volume: 1, unit: door, type: cumulative, resource_type: room}"
+    text = text.replace("cpu", "room.count").replace("volume: 1}", unit)
+    (tmp_path / "pipeline.yaml").write_text(text.replace(unit, "volume: 1}", 1))
+    words = ["--config-file", str(options), "config", "test", "pipeline.yaml"]
+    result = CliRunner().invoke(main, words, standalone_mode=False)
+    assert (result.return_value, result.stdout) == (0, "1 passed, 0 failed\n")
+    assert run("pipeline.yaml")[0] == 1, "without the definition the unit is not known"
