@@ -7,16 +7,20 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
-from ceilo_agent.coordination import library
+from ceilo_agent.coordination import library, names
 from ceilo_agent.coordination.backend import coordinator, words
 from ceilo_agent.coordination.buckets import BUCKETS, owners
 from ceilo_agent.coordination.member import Member, newest
-from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT
+from ceilo_agent.coordination.membership import ANSWER_WITHIN, TIMEOUT, in_force
 from ceilo_agent.coordination.share import PREFIX
 from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import Unavailable
+
+READ_WITHIN: Final = 10
+"""Seconds that a back end has to answer one who only reads."""
 
 
 class Part(NamedTuple):
@@ -38,7 +42,10 @@ def groups(url: str, timeout: float = TIMEOUT) -> Mapping[str, Mapping[str, Part
         ConfigError: there is no driver for the URL.
         Unavailable: the back end does not answer.
     """
-    reader = coordinator(url, f"reader-{secrets.token_hex(4)}", int(timeout))
+    seconds = in_force(url, timeout)
+    if urlsplit(url).scheme != "file":  # there it is the reader who knows how old a member may be
+        seconds = min(seconds, READ_WITHIN)
+    reader = coordinator(url, f"reader-{secrets.token_hex(4)}".encode(), seconds)
     try:
         reader.start()
         try:
@@ -58,7 +65,7 @@ def groups(url: str, timeout: float = TIMEOUT) -> Mapping[str, Mapping[str, Part
 def _ours(reader: Any) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield the groups of our agents, and who is in each."""
     for group in reader.get_groups().get(timeout=ANSWER_WITHIN):
-        name = group.decode("utf-8", "replace")
+        name = names.read(group)
         # The driver for etcd lists members as groups as well.
         with contextlib.suppress(library.coordination().GroupNotCreated):
             if name.startswith(PREFIX):
@@ -69,7 +76,7 @@ def parsed(texts: Iterable[bytes]) -> Iterator[Member]:
     """Yield those of a group's members that are agents of ours."""
     for text in texts:
         with contextlib.suppress(ValueError):
-            yield Member.parse(text.decode("utf-8", "replace"))
+            yield Member.parse(names.read(text))
 
 
 def _parts(weights: Mapping[str, int]) -> Mapping[str, Part]:

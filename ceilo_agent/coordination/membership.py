@@ -20,7 +20,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from ceilo_agent.coordination import library
+from ceilo_agent.coordination import library, names
 from ceilo_agent.coordination.backend import coordinator, words
 from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import ConfigError, Fault
@@ -72,14 +72,11 @@ class Membership:
         seen: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self.members: tuple[str, ...] = ()
-        self._url, self._group, self._member = url, group.encode(), member
-        # What stands in the URL goes to tooz, and must be what is reckoned with here.
-        given = dict(parse_qsl(urlsplit(url).query)).get("timeout")
-        # Whole seconds: its drivers know no others.
-        self.timeout = int(_seconds(given, url) if given else timeout)
+        self._url, self._group, self._member = url, names.written(group), member
+        self.timeout = in_force(url, timeout)
         self.beat = min(beat, self.timeout / 8)
         self._seen = seen
-        coordinator(url, member, self.timeout)
+        coordinator(url, names.written(member), self.timeout)
         self._coordinator: Any = None
         self._locks: dict[str, Any] = {}
         self._beaten = float("-inf")
@@ -123,14 +120,18 @@ class Membership:
         """Return whether a lock is held, for certain."""
         return name in self._locks and self.sure
 
-    def stop(self) -> None:
-        """Let go of all locks, and leave the group."""
+    def stop(self, seconds: float = ANSWER_WITHIN) -> bool:
+        """Let go of all locks, and leave the group; say whether that was done in so many seconds.
+
+        A call that hangs goes on without us.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
-            return
+            return True
         self._stopping.set()
         self._calls.put((lambda: None, Future()))  # it need not wait for its time
-        thread.join(ANSWER_WITHIN)
+        thread.join(seconds)
+        return not thread.is_alive()
 
     def _ask(self, work: Callable[[], Any]) -> Any:
         if self._thread is None:
@@ -196,7 +197,7 @@ class Membership:
 
     def _join(self) -> None:
         coordination = library.coordination()
-        made = coordinator(self._url, self._member, self.timeout)
+        made = coordinator(self._url, names.written(self._member), self.timeout)
         made.start()
         self._coordinator = made
         with contextlib.suppress(coordination.GroupAlreadyExist):
@@ -215,11 +216,11 @@ class Membership:
         if not self.sure:
             raise TimeoutError("it was not reached for too long: all locks are lost")
         self._coordinator.heartbeat()
-        self._beaten = began
-        found = self._coordinator.get_members(self._group).get(timeout=ANSWER_WITHIN)
-        members = tuple(sorted(each.decode("utf-8", "replace") for each in found))
+        members = self._found()
         if self._member not in members:
             raise LookupError("it has forgotten this agent")
+        # A back end that takes heartbeats and does not say who is there is as good as away.
+        self._beaten = began
         for name, lock in list(self._locks.items()):
             if not _is_held(lock):
                 raise LookupError(f"it has taken the lock {name} away")
@@ -227,9 +228,18 @@ class Membership:
             LOG.info("[coordination] %s: it is there", masked(self._url))
         self._tries = 0
         if members != self.members:
-            LOG.debug("%s: members: %s", self._group.decode(), ", ".join(members))
+            LOG.debug("%s: members: %s", names.read(self._group), ", ".join(members))
         self.members = members
         self._seen(members)
+
+    def _found(self) -> tuple[str, ...]:
+        """Return the names of those who are in the group."""
+        try:
+            found = self._coordinator.get_members(self._group).get(timeout=ANSWER_WITHIN)
+        except library.coordination().GroupNotCreated:
+            # It has lost its data, whether or not it was away, and will not find them again.
+            return ()
+        return tuple(sorted(map(names.read, found)))
 
     def _lose(self, error: Exception) -> None:
         """Let go of a connection that fails; locks stay as long as nobody else can have them."""
@@ -255,6 +265,16 @@ class Membership:
             coordinator.leave_group(self._group).get(timeout=ANSWER_WITHIN)
         with contextlib.suppress(Exception):
             coordinator.stop()
+
+
+def in_force(url: str, timeout: float) -> int:
+    """Return the timeout of members, whole seconds as the drivers want them: the URL's, if any.
+
+    Raises:
+        ConfigError: the URL's is no number, or too small for heartbeats.
+    """
+    given = dict(parse_qsl(urlsplit(url).query)).get("timeout")
+    return int(_seconds(given, url) if given else timeout)
 
 
 def _seconds(text: str, url: str) -> float:

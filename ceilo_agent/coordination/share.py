@@ -15,7 +15,7 @@ from typing import Final
 
 from ceilo_agent.coordination.buckets import BUCKETS, bucket, owners
 from ceilo_agent.coordination.member import Member, newest
-from ceilo_agent.coordination.membership import BEAT, TIMEOUT, Membership
+from ceilo_agent.coordination.membership import ANSWER_WITHIN, BEAT, TIMEOUT, Membership
 from ceilo_agent.coordination.pulse import Pulse, now
 from ceilo_agent.coordination.rebalance import Rebalance
 from ceilo_agent.shown import one_line
@@ -140,11 +140,12 @@ class Share:
         self._pulse.start()
         self._membership.start()
 
-    def stop(self) -> None:
-        """Leave the group; the last view stays as it is."""
+    def stop(self, seconds: float = ANSWER_WITHIN) -> bool:
+        """Leave the group, the last view stays; say whether that was done in so many seconds."""
         self._left = True
-        self._membership.stop()
+        left = self._membership.stop(seconds)
         self._pulse.stop()
+        return left
 
     def view(self) -> View:
         """Return what is this agent's now."""

@@ -118,9 +118,8 @@ class PollingAgent:
             lane.close()
 
     def stop(self) -> bool:
-        """Stop polling and return whether every lane ended in time."""
-        if self._sharing is not None:
-            self._sharing.leave()
+        """Stop polling and return whether nothing is stuck, neither a lane nor a back end."""
+        left = self._sharing is None or self._sharing.leave()
         for lane in self._running:
             self._stop(lane)
         deadline = time.monotonic() + STOP_WITHIN
@@ -128,7 +127,7 @@ class PollingAgent:
             thread.join(max(0.0, deadline - time.monotonic()))
         for lane in self.lanes:
             lane.close()
-        return not any(thread.is_alive() for thread, _ in self._running.values())
+        return left and not any(thread.is_alive() for thread, _ in self._running.values())
 
     def _share(self) -> None:
         if self._sharing is not None:

@@ -226,7 +226,9 @@ class Lane:
             self._adopt()
             if stop.is_set():  # its waking call may have been cleared with the others
                 return
-            waits = self._waits(time.time())
+            wall = time.time()
+            self._clock_was_set(watch, wall)  # in the last cycle, else it is too long a wait
+            waits = self._waits(wall)
             pause = min(waits.values())
             self._wake.wait(pause)
             if stop.is_set():

@@ -57,8 +57,11 @@ class Share(Protocol):
     def view(self) -> View:
         """Return what is this agent's now."""
 
-    def stop(self) -> None:
-        """Leave the work to the others; the last view stays."""
+    def stop(self, seconds: float) -> bool:
+        """Leave the work to the others; the last view stays.
+
+        Says whether all was told to those whom it concerns in so many seconds.
+        """
 
 
 class Alone:
@@ -80,8 +83,10 @@ class Alone:
         del key
         return True
 
-    def stop(self) -> None:
+    def stop(self, seconds: float) -> bool:
         """Nobody is left."""
+        del seconds
+        return True
 
 
 MakeShare = Callable[[str, Callable[[], None]], Share]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,11 +23,11 @@ from ceilo_agent.coordination import groups, library
 from ceilo_agent.coordination.buckets import BUCKETS
 from ceilo_agent.coordination.member import Member
 from ceilo_agent.coordination.rebalance import record
-from ceilo_agent.coordination.share import Share
+from ceilo_agent.coordination.share import Share, group_of
 from ceilo_agent.errors import ConfigError, Unavailable
 from tests.functional import agent
 from tests.functional.conftest import lacking
-from tests.services import etcd, redis, zookeeper
+from tests.services import etcd, redis, relay, zookeeper
 from tests.services.errors import ServiceUnavailable
 
 TIMEOUT: Final = 2
@@ -68,6 +71,31 @@ def shares(backend: Any, request: pytest.FixtureRequest) -> Iterator[Shares]:
     yield made
     for each in made.made:
         each.stop()
+
+
+@pytest.fixture
+def flushed(tmp_path: Path) -> Iterator[Shares]:
+    """Shares on a Redis that a test may do anything to."""
+    try:
+        with redis.running(tmp_path / "redis") as backend:
+            made = Shares(backend.url, "flushed")
+            yield made
+            for each in made.made:
+                each.stop()
+    except ServiceUnavailable as error:
+        lacking(str(error))
+
+
+@pytest.fixture
+def told(flushed: Shares) -> Callable[..., bytes]:
+    """Tell that Redis a command."""
+    port = str(urlsplit(flushed.url).port)
+
+    def tell(*words: str) -> bytes:
+        command = ["redis-cli", "-p", port, *words]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    return tell
 
 
 def portion(share: Share) -> float:
@@ -130,6 +158,32 @@ def test_after_the_grace_nothing_is_owned_and_that_is_told(
     assert not before.valid
 
 
+def test_agents_join_anew_where_the_back_end_has_lost_its_data_and_was_never_away(
+    flushed: Shares, told: Callable[..., bytes]
+) -> None:
+    one, two = flushed.join("one"), flushed.join("two")
+    wait(lambda: one.view().members == two.view().members == ("one", "two"))
+    before = one.view()
+    told("FLUSHALL")
+    wait(lambda: flushed.group.encode() in told("KEYS", "*"))
+    wait(lambda: one.view().members == two.view().members == ("one", "two"))
+    assert one.view().buckets == before.buckets
+    two.stop()
+    wait(lambda: portion(one) == 1)
+
+
+def test_a_back_end_that_takes_heartbeats_and_names_nobody_is_as_good_as_away(
+    flushed: Shares, told: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = flushed.join("one", grace=3)
+    wait(lambda: portion(one) == 1)
+    told("SET", f"_tooz_group:{flushed.group}", "another program's")
+    wait(lambda: portion(one) == 0)
+    assert "WRONGTYPE" in caplog.text
+    told("FLUSHALL")
+    wait(lambda: portion(one) == 1, 60)
+
+
 def test_nothing_is_owned_before_the_back_end_was_reached_once(
     shares: Shares, backend: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,6 +225,18 @@ def test_members_of_other_programs_are_passed_over(
         with contextlib.suppress(Exception):
             other.leave_group(shares.group.encode()).get()
         other.stop()
+
+
+@pytest.mark.parametrize("prefix", ["a/b", "zürich", "50%"])
+def test_names_may_have_any_letters(shares: Shares, prefix: str) -> None:
+    shares.group = group_of(shares.group, prefix)
+    one, two = shares.join("höst/1"), shares.join("100%|two")
+    wait(lambda: one.view().members == two.view().members == ("100%|two", "höst/1"))
+    assert portion(one) + portion(two) == 1
+    assert list(groups.groups(shares.url)[shares.group.removeprefix("ceilo_agent.")]) == [
+        "100%|two",
+        "höst/1",
+    ]
 
 
 def test_an_agent_that_is_killed_and_started_again_moves_nothing(shares: Shares) -> None:
@@ -240,6 +306,9 @@ def test_members_are_listed_with_their_shares_and_the_last_change(tmp_path: Path
 )
 def test_a_wrong_url_is_refused(url: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
+        groups.groups(url)
+    assert said in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
         Share(url, "ceilo_agent.central", "one")
     assert said in str(caught.value)
 
@@ -252,3 +321,15 @@ def test_a_back_end_that_does_not_answer_is_told_without_its_password(
         groups.groups("redis://:geheim@127.0.0.1:1/")
     assert "geheim" not in str(caught.value) + caplog.text
     assert "backend_url" in str(caught.value)
+
+
+def test_who_lists_members_does_not_wait_for_a_silent_back_end_as_members_do(backend: Any) -> None:
+    with relay.before(backend.port) as way:
+        way.hang()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(groups.groups, f"{backend.scheme}://127.0.0.1:{way.port}", 600)
+            try:
+                with pytest.raises(Unavailable):
+                    asked.result(60)
+            finally:
+                way.mend()

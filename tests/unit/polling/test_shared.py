@@ -4,6 +4,7 @@
 The share, the discovery and the inspector at the edge are steered by the tests.
 """
 
+import itertools
 import threading
 import time
 
@@ -43,6 +44,7 @@ class Part:
     def __init__(self, *owned):
         self.now = View(owned)
         self.calls = []
+        self.leaves = True
 
     def start(self):
         self.calls.append("start")
@@ -50,8 +52,9 @@ class Part:
     def view(self):
         return self.now
 
-    def stop(self):
+    def stop(self, seconds):
         self.calls.append("stop")
+        return self.leaves
 
 
 class Places(Discovery):
@@ -214,6 +217,27 @@ def test_a_source_of_a_longer_interval_polls_what_is_gained_for_its_own_slot(run
     assert gained[1].samples[0].time % 3600 == 0
 
 
+@pytest.mark.parametrize("step", [-3600, 3600])
+@pytest.mark.parametrize("cycle", [True, False], ids=["in a cycle", "between two"])
+def test_slots_go_on_when_the_clock_is_set(run, monkeypatch, step, cycle):
+    ahead = [0]
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + ahead[0])
+    bench = run(Part("a"), due("s", 2))
+    wait_until(lambda: len(bench.batches) == 1)
+    if cycle:
+        bench.reader.during = lambda: ahead.__setitem__(0, step)
+    else:
+        ahead[0] = step
+    wait_until(lambda: len(bench.batches) >= 4)
+    moments = [batch.samples[0].time for batch in bench.batches[:4]]
+    assert len(set(moments)) == 4, "none is polled twice"
+    assert {b - a for a, b in itertools.pairwise(moments) if abs(b - a) < 1800} == {2}
+    assert abs(moments[-1] - moments[0] - step) < 10
+    assert bench.lane.counters.clock_steps == 1
+    assert bench.lane.counters.missed == 0
+
+
 # -- Making and leaving ------------------------------------------------------------------------
 
 
@@ -291,6 +315,19 @@ def test_an_agent_that_leaves_goes_on_until_the_others_know_if_a_slot_begins(plu
     count = len(batches)
     assert agent.stop()
     assert len(batches) > count
+
+
+def test_an_agent_ends_though_the_back_end_does_not_answer(plugins, caplog):
+    part = Part(*TARGETS)
+    part.now = View(TARGETS, ("me", "other"))
+    part.noticed_within = 3600
+    part.leaves = False
+    sharing = Sharing(lambda namespace, changed: part)
+    maker = Making(CONTEXT, lambda batch: None, None, sharing.of)
+    agent = PollingAgent(maker.plan(["places"], [selected("s")]).fresh, sharing=sharing)
+    agent.start()
+    assert not agent.stop(), "the process must not wait for it either"
+    assert "will notice that this agent is gone when its heartbeats lack" in caplog.text
 
 
 def test_one_agent_alone_owns_all():
