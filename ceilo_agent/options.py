@@ -111,6 +111,12 @@ GROUPS: Final[dict[str, list[Any]]] = {
             "rabbit://user:password@host:5672/vhost. [oslo_messaging_rabbit] and its other "
             "sections are read too. file:/path of a file whose first line it is.",
         ),
+        cfg.StrOpt(
+            "reseller_prefix",
+            default="AUTH_",
+            help="What the names of Swift's accounts begin with, reseller_prefix of its "
+            "proxy-server.conf.",
+        ),
         cfg.ListOpt(
             "reserved_metadata_namespace",
             default=["metering."],
@@ -436,6 +442,14 @@ GROUPS: Final[dict[str, list[Any]]] = {
             help="Its secret key; file:/path of a file whose first line it is.",
         ),
     ],
+    "rgw_client": [
+        cfg.BoolOpt(
+            "implicit_tenants",
+            default=False,
+            help="Ceph's object gateway runs with rgw_keystone_implicit_tenants: each project has "
+            "a tenant of its own there.",
+        ),
+    ],
     "gnocchi": [
         cfg.StrOpt(
             "auth_section",
@@ -595,7 +609,7 @@ def unknown(conf: Any) -> list[Fault]:
         for group, entries in sections.items():
             if group.startswith("oslo_messaging_"):
                 continue
-            names = [option.name for option in GROUPS.get(group, [])]
+            names = [option.name for option in GROUPS.get(group, [])] + _moved(group)
             if not names:
                 what = f"no section is named [{group}]"
                 found.append(Fault(file, _line_of(file, group), 1, what, nearest(group, GROUPS)))
@@ -606,6 +620,17 @@ def unknown(conf: Any) -> list[Fault]:
                     line = _line_of(file, group, name)
                     found.append(Fault(file, line, 1, what, nearest(name, names)))
     return sorted(found)
+
+
+def _moved(group: str) -> list[str]:
+    """Return the names of options that another section took over, and that are read here, too."""
+    return [
+        old.name or option.name
+        for options in GROUPS.values()
+        for option in options
+        for old in option.deprecated_opts
+        if old.group == group
+    ]
 
 
 def _line_of(file: str, group: str, name: str | None = None) -> int:

@@ -32,11 +32,21 @@ Result = TypeVar("Result")
 
 
 class Project(NamedTuple):
-    """A project of the cloud."""
+    """A project of the cloud.
+
+    Attributes:
+        id: of the project.
+        name: of the project.
+        domain_id: of its domain.
+        swift_account: its account in Swift.
+        rgw_user: its user in Ceph's object gateway.
+    """
 
     id: str
     name: str
     domain_id: str
+    swift_account: str
+    rgw_user: str
 
 
 class _Trial:
@@ -85,6 +95,8 @@ class Cloud:
         self._interface = credentials.get("interface") or "public"
         self._region = credentials.get("region_name")
         self._enabled_only = bool(context.options.get("polling.ignore_disabled_projects"))
+        self._reseller_prefix = context.options.get("DEFAULT.reseller_prefix") or ""
+        self._has_tenants = bool(context.options.get("rgw_client.implicit_tenants"))
         self._session = session_of(credentials)
         if not isinstance(self._session.auth, BaseIdentityPlugin):
             name = credentials.get("auth_type")
@@ -164,7 +176,11 @@ class Cloud:
         if self._enabled_only:
             domains = {each["id"] for each in self._get("domains") if each.get("enabled")}
             found = [p for p in found if p.get("enabled") and p.get("domain_id") in domains]
-        return [Project(p["id"], p.get("name", ""), p.get("domain_id", "")) for p in found]
+        return [self._project(p["id"], p.get("name", ""), p.get("domain_id", "")) for p in found]
+
+    def _project(self, id_: str, name: str, domain_id: str) -> Project:
+        user = f"{id_}${id_}" if self._has_tenants else id_
+        return Project(id_, name, domain_id, f"{self._reseller_prefix}{id_}", user)
 
     def _get(self, name: str) -> list[dict[str, Any]]:
         try:

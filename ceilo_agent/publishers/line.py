@@ -8,13 +8,8 @@ request alive for ever. So the socket in use is known here, and another thread m
 from __future__ import annotations
 
 import contextlib
-import http.client
-import logging
-import re
 import socket
-import ssl
 import threading
-from collections.abc import Iterator
 from typing import Any, Final
 
 import requests
@@ -23,11 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-SHOWN: Final = 200
-"""Letters of an error's own text that a message shows."""
-
-# It would log whole URLs, what they hold after the ? included.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+from ceilo_agent.http_faults import causes, words_of
 
 # Who does not want certificates looked at has said so; the file is the place to be told of it.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -124,18 +115,16 @@ class _Adapter(HTTPAdapter):
 
 
 def fault_on(error: Exception, seconds: float) -> str:
-    """Say in a few words what became of a request that got no reply.
-
-    The texts of requests and urllib3 repeat the URL, which may hold a secret; those of the
-    operating system and of OpenSSL do not.
-    """
-    for cause in _causes(error):
+    """Say in a few words what became of a request that got no reply, without its URL."""
+    for cause in causes(error):
+        if isinstance(cause, TimeoutError) and not cause.strerror:
+            return f"no whole answer within {seconds:g} s"
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
-            words = _of_system(cause, seconds)
+            words = words_of(cause)
             if words:
                 return words
     for kind, words in _WORDS:
-        if any(isinstance(cause, kind) for cause in _causes(error)):
+        if any(isinstance(cause, kind) for cause in causes(error)):
             return words
     return f"the request failed ({type(error).__name__})"
 
@@ -148,35 +137,3 @@ _WORDS: Final[tuple[tuple[Any, str], ...]] = (
     (urllib3.exceptions.IncompleteRead, "the connection ended amid the answer"),
     ((requests.ConnectionError, urllib3.exceptions.ProtocolError), "no answer in HTTP"),
 )
-
-
-def _of_system(error: OSError, seconds: float) -> str:
-    """Say what the operating system or OpenSSL told; empty if it told nothing."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: its certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {_plain(error.reason or str(error))}"
-    if isinstance(error, TimeoutError) and not error.strerror:
-        return f"no whole answer within {seconds:g} s"
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "the connection ended without an answer"
-    if isinstance(error, socket.gaierror):
-        return f"its name is not known: {error.strerror}"
-    return error.strerror or ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those behind it: chained, or carried as urllib3's and requests' do."""
-    seen: set[int] = set()
-    rest: list[Any] = [error]
-    while rest:
-        one = rest.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            rest += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
-
-
-def _plain(text: str) -> str:
-    """Return OpenSSL's words without its file names."""
-    return re.sub(r"\s*\(_ssl\.c:\d+\)", "", text).replace("_", " ").lower()[:SHOWN]

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
-import time
 from typing import Final
 
 from ceilo_agent.errors import DeliveryError, Permanent, Retryable
+from ceilo_agent.http_faults import asked_pause
 from ceilo_agent.publishers.rendering import printable
 
 FOREVER: Final = frozenset({400, 413, 422})
@@ -39,16 +38,4 @@ def fault_of(
     message = f"{where} answers {status}" + (f": {said}" if said else "")
     if status in FOREVER and not OF_TLS.search(said):
         return Permanent(message)
-    return Retryable(message, seconds_of(retry_after))
-
-
-def seconds_of(retry_after: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None if it says nothing readable."""
-    text = (retry_after or "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    try:
-        then = email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, then - time.time())
+    return Retryable(message, asked_pause(retry_after))

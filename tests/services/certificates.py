@@ -16,7 +16,7 @@ class Certificate(NamedTuple):
     key: Path
 
 
-def certificate(directory: Path, host: str = "127.0.0.1") -> Certificate:
+def certificate(directory: Path, host: str = "127.0.0.1", *, expired: bool = False) -> Certificate:
     """Make a certificate for a host with the openssl command."""
     made = Certificate(directory / f"{host}.crt", directory / f"{host}.key")
     kind = "IP" if host.replace(".", "").isdigit() else "DNS"
@@ -30,6 +30,9 @@ def certificate(directory: Path, host: str = "127.0.0.1") -> Certificate:
         check=True,
         capture_output=True,
     )
+    if expired:
+        files = ("-in", str(made.cert), "-signkey", str(made.key), "-out", str(made.cert))
+        subprocess.run(["openssl", "x509", "-days", "-1", *files], check=True, capture_output=True)
     return made
 
 

@@ -29,7 +29,9 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
 
 def test_directories_of_definitions_are_taken_from_where_ceilometer_has_them(tmp_path):
     path = write(tmp_path, "[DEFAULT]\npollsters_definitions_dirs = /one\n")
-    assert options.parse([path]).polling.pollsters_definitions_dirs == ["/one"]
+    found = options.parse([path])
+    assert found.polling.pollsters_definitions_dirs == ["/one"]
+    assert options.unknown(found) == []
 
 
 def test_every_wrong_value_is_told_with_its_line(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 import ceilo_agent
 
 ROOMS = (
-    "sample", "volumes", "errors", "shown", "options", "plugins", "expressions", "definition",
-    "meters", "openstack", "discovery", "inspection", "coordination", "polling", "messaging",
-    "notification", "pipeline", "delivery", "publishers", "store", "web", "cli",
+    "sample", "volumes", "errors", "shown", "http_faults", "options", "plugins", "expressions",
+    "definition", "meters", "openstack", "discovery", "inspection", "coordination", "polling",
+    "messaging", "notification", "pipeline", "delivery", "publishers", "store", "web", "cli",
 )  # fmt: skip
 """From the bottom up."""
 

@@ -141,7 +141,9 @@ class _Definition:
             parts["namespaces"] = read_namespaces(reader, entries["namespaces"])
             if parts["namespaces"] and "central" not in parts["namespaces"]:
                 where = entries["namespaces"].position
-                reader.warn(where, "nothing polls it", "dynamic pollsters are polled by 'central'")
+                reader.warn(
+                    where, "nothing polls it", "agents of 'central' alone do: write central"
+                )
         if "metadata_fields" in entries:
             found = read_metadata(reader, entries["metadata_fields"])
             parts["metadata_fields"] = {name: value for name, (value, _) in found.items()}
@@ -213,6 +215,10 @@ class _Definition:
         if keys.discovery == "projects" and absolute:
             place = self._entries["discovery"].position
             self._reader.fault(place, "a URL is asked once, not for each project")
+        if static and absolute:
+            place = self._entries["url_path"].position
+            hint = "write a path, which is joined to each resource"
+            self._reader.fault(place, "a URL is asked once, not for each resource", hint)
         if keys.method == "HEAD" and (keys.response_handlers or ["headers"]) != ["headers"]:
             place = self._entries["response_handlers"].position
             what = "an answer to HEAD has headers alone"

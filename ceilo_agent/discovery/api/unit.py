@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from ceilo_agent.definition.pollsters.pollster import PollsterDef
+
+PROJECT: Final = ("id", "name", "domain_id", "swift_account", "rgw_user")
+"""What expressions may read of a project."""
 
 
 class ProjectLike(Protocol):
@@ -25,6 +28,14 @@ class ProjectLike(Protocol):
     @property
     def domain_id(self) -> str:
         """The id of its domain."""
+
+    @property
+    def swift_account(self) -> str:
+        """Its account in Swift."""
+
+    @property
+    def rgw_user(self) -> str:
+        """Its user in Ceph's object gateway."""
 
 
 class CloudLike(Protocol):
@@ -87,5 +98,5 @@ class Unit(msgspec.Struct, frozen=True, eq=False):
         project = self.project
         if project is None:
             return {"project": None, "endpoint": self.base}
-        known = {"id": project.id, "name": project.name, "domain_id": project.domain_id}
+        known = {key: getattr(project, key) for key in PROJECT}
         return {"project": known, "endpoint": self.base}

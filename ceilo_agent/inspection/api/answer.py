@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import http.client
 import re
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from ceilo_agent.definition.secret import masked
 from ceilo_agent.errors import CeiloAgentError
+from ceilo_agent.http_faults import causes, words_of
 
 SHOWN: Final = 200
 """Letters of a text of others that a message shows."""
@@ -142,6 +141,32 @@ def origin_of(url: str, tls: Tls) -> Origin:
     )
 
 
+def linked(url: str, link: str) -> str:
+    """Return the URL that a link on a page means.
+
+    Raises:
+        Unanswered: it means none.
+    """
+    try:
+        return urljoin(url, link)
+    except ValueError as error:
+        raise Unanswered(f"it leads to what is no URL: {place(link)}") from error
+
+
+def elsewhere(url: str, origin: Origin) -> str:
+    """Say to whom a URL leads, if it leads away from a server; else return nothing.
+
+    Raises:
+        Unanswered: it is no absolute URL of HTTP.
+    """
+    found = origin_of(url, origin.tls)
+    if found.host != origin.host:
+        return f"to another host, {place(url)}"
+    if found.scheme != origin.scheme:
+        return f"to another scheme, {place(url)}"
+    return "" if found.port == origin.port else f"to another port, {place(url)}"
+
+
 def place(url: str) -> str:
     """Return a URL without user name, password and query, one line."""
     bare = re.split("[?#]", masked(url), maxsplit=1)[0]
@@ -157,51 +182,29 @@ def is_late(error: BaseException) -> bool:
 
 
 def reason_of(error: Exception, limit: str) -> str:
-    """Say in a few words why a request got no answer.
-
-    The texts of urllib3 repeat the URL, which may hold a secret; those of the operating system and
-    of OpenSSL do not.
+    """Say in a few words why a request got no answer, without its URL.
 
     Args:
         error: of a socket, of OpenSSL or of urllib3.
         limit: how long it had, in words.
     """
-    causes = list(_causes(error))
-    found = (words for cause in causes if (words := _words(cause, limit)))
-    return next(found, f"no answer in HTTP ({type(causes[-1]).__name__})")
+    behind = list(causes(error))
+    found = (words for cause in behind if (words := _words(cause, limit)))
+    return next(found, f"no answer in HTTP ({type(behind[-1]).__name__})")
 
 
 def _words(cause: BaseException, limit: str) -> str:
     """Return what an error says by itself, empty for nothing."""
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"TLS: its certificate is refused: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        words = re.sub(r"\s*\(_ssl\.c:\d+\)", "", cause.reason or str(cause))
-        return f"TLS: {words.replace('_', ' ').lower()[:SHOWN]}"
     if is_late(cause):
         return f"no whole answer {limit}"
-    if isinstance(cause, socket.gaierror):
-        return f"its name is not known: {cause.strerror}"
     for kind, said in _SAID:
         if isinstance(cause, kind):
             return said
-    return (cause.strerror or "") if isinstance(cause, OSError) else ""
+    return words_of(cause) if isinstance(cause, OSError) else ""
 
 
 _SAID: Final[tuple[tuple[Any, str], ...]] = (
-    (http.client.RemoteDisconnected, "the connection ended without an answer"),
     (http.client.IncompleteRead, "the connection ended amid the answer"),
     (urllib3.exceptions.IncompleteRead, "the connection ended amid the answer"),
+    (urllib3.exceptions.LocationParseError, "its host has no name that DNS could know"),
 )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those behind it: chained, or carried as urllib3's are."""
-    seen: set[int] = set()
-    rest: list[Any] = [error]
-    while rest:
-        one = rest.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            rest += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]

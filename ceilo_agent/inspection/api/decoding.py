@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,20 @@ from ceilo_agent.inspection.api import xml
 from ceilo_agent.inspection.api.answer import Unanswered
 
 _BOM: Final = b"\xef\xbb\xbf"
+_OF_PYTHON: Final = frozenset(
+    {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
+"""Encodings that are no character sets; some make of text what is none, or take very long."""
+
+_DIGITS: Final = 4000
+"""Of an integer; one of more is beyond every float."""
+
+_LONE: Final = re.compile(
+    r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""A surrogate without its other half, which no UTF-8 can hold; group 1: none of them."""
+
 _PAGE: Final = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
 
 
@@ -70,15 +85,19 @@ def _json(headers: Mapping[str, str], body: bytes) -> Any:
         pass
     try:
         # Some write NaN, which is no JSON but Python's: it costs its own value, not the answer.
-        return json.loads(body.decode(_charset(headers)))
+        # The same holds for a number or a character that is none.
+        text = _LONE.sub(lambda found: found[1] or r"\ufffd", body.decode(_charset(headers)))
+        return json.loads(text, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"JSON: {error.msg} at line {error.lineno}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"JSON: it is no {error.encoding}") from error
     except RecursionError as error:
         raise ValueError("JSON: it is nested too deeply") from error
-    except ValueError as error:  # an integer with thousands of digits
-        raise ValueError("JSON: a number in it is too long") from error
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
 
 
 def _charset(headers: Mapping[str, str]) -> str:
@@ -88,6 +107,7 @@ def _charset(headers: Mapping[str, str]) -> str:
         return "utf-8"
     try:
         "".encode(found[1])
+        name = codecs.lookup(found[1]).name
     except (LookupError, ValueError):
         return "utf-8"
-    return found[1]
+    return "utf-8" if name.replace("_", "-") in _OF_PYTHON else name

@@ -15,12 +15,15 @@ import urllib3
 from ceilo_agent.inspection.api.answer import Answer, Ask, Origin, Unanswered, is_late, reason_of
 from ceilo_agent.inspection.api.large import Large
 from ceilo_agent.inspection.api.sockets import PlainPool, TlsPool, stamp, tls_context, until
-
-PART: Final = 64 << 10
-"""Bytes that are read at once."""
-
+from ceilo_agent.inspection.api.unpacking import PART, unpacking_of
 
 _FAULTS: Final = (OSError, ValueError, urllib3.exceptions.HTTPError, zlib.error)
+_DEAD: Final = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.LocationParseError,
+    urllib3.exceptions.SSLError,
+)
 
 
 class Endpoint:
@@ -136,23 +139,20 @@ class Endpoint:
     def _body(
         self, response: Any, headers: Mapping[str, str], deadline: float, max_bytes: int
     ) -> bytes:
-        unpack = _unpacker(headers.get("content-encoding", ""))
+        packed = unpacking_of(headers.get("content-encoding", ""))
         parts: list[bytes] = []
-        size = 0
+        received = size = 0
         # To its end: only there urllib3 sees that an answer was cut short.
         while part := response.read(PART, decode_content=False):
-            while part:
-                piece = part if unpack is None else unpack.decompress(part, PART)
-                part = b"" if unpack is None else unpack.unconsumed_tail
+            received += len(part)
+            _must_fit(received, max_bytes)  # what is packed may hold nothing at all
+            for piece in (part,) if packed is None else packed.pieces(part):
                 size += len(piece)
                 _must_fit(size, max_bytes)
                 parts.append(piece)
             self._large.reached(size, deadline)
-        if unpack is not None:
-            rest = unpack.flush(PART)
-            if size and not unpack.eof:
-                raise Unanswered("the packed answer ends too early")
-            parts.append(rest)
+        if packed is not None:
+            parts.append(packed.rest())
         return b"".join(parts)
 
 
@@ -178,20 +178,6 @@ def _must_fit(size: int, max_bytes: int) -> None:
         raise Unanswered(f"its answer is larger than {max_bytes} bytes (max_response_bytes)")
 
 
-def _unpacker(encoding: str) -> Any:
-    """Return what unpacks a body; None: it is as it is.
-
-    Raises:
-        Unanswered: in a way that was not asked for.
-    """
-    name = encoding.strip().lower()
-    if name in {"", "identity"}:
-        return None
-    if name in {"gzip", "x-gzip", "deflate"}:
-        return zlib.decompressobj(32 + zlib.MAX_WBITS)  # of either header
-    raise Unanswered(f"its answer is packed as '{name[:40]}', which was not asked for")
-
-
 def _unanswered(error: Exception, limit: str, *, begun: bool) -> Unanswered:
     """Return the reason for a failed exchange.
 
@@ -202,7 +188,6 @@ def _unanswered(error: Exception, limit: str, *, begun: bool) -> Unanswered:
     """
     if isinstance(error, zlib.error):
         return Unanswered("its packed answer cannot be unpacked")
-    kinds = urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError
-    dead = isinstance(error, (*kinds, urllib3.exceptions.SSLError))
+    dead = isinstance(error, _DEAD)
     late = is_late(error)
     return Unanswered(reason_of(error, limit), again=not (begun or late), dead=dead, late=late)

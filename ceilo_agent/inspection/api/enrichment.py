@@ -55,7 +55,9 @@ class Enrichment:
         by_name: dict[str, Any] = {}
         sample = found.entry
         if isinstance(sample, dict):
-            sample = {**sample, "value": found.value, "metadata": metadata}
+            # As in Ceilometer after value_mapping; a list of values for several meters has none.
+            value = found.value if pollster.sub_meter else found.volumes[0][1]
+            sample = {**sample, "value": value, "metadata": metadata}
         names = {
             **unit.names,
             "sample": sample,

@@ -7,23 +7,23 @@ its files alone.
 
 from __future__ import annotations
 
-import email.utils
 import http
 import random
 import threading
 import time
 from collections import OrderedDict
 from typing import Final
-from urllib.parse import urljoin
 
 from ceilo_agent import __version__
+from ceilo_agent.http_faults import asked_pause
 from ceilo_agent.inspection.api.answer import (
     Answer,
     Ask,
     Origin,
     Unanswered,
+    elsewhere,
+    linked,
     origin_of,
-    place,
 )
 from ceilo_agent.inspection.api.endpoint import Endpoint, stamp_of
 from ceilo_agent.inspection.api.large import Large
@@ -80,7 +80,7 @@ class Fetcher:
                         continue
                 if answer.status not in _AGAIN:
                     raise fault
-                pause = _asked_pause(answer.headers.get("retry-after", ""))
+                pause = asked_pause(answer.headers.get("retry-after"))
             if tried >= ask.retries:
                 raise fault
             if pause is None:
@@ -115,9 +115,9 @@ class Fetcher:
             answer = endpoint.ask(ask, url, headers, deadline, limit)
             if answer.status not in _MOVED or "location" not in answer.headers:
                 return answer
-            url = urljoin(url, answer.headers["location"])
-            if origin_of(url, ask.tls) != origin:
-                raise Unanswered(f"it redirects to another host, {place(url)}: not followed")
+            url = linked(url, answer.headers["location"])
+            if away := elsewhere(url, origin):
+                raise Unanswered(f"it redirects {away}: not followed")
         raise Unanswered(f"it redirects more than {REDIRECTS} times")
 
     def _endpoint(self, origin: Origin, concurrency: int, rate: float | None) -> Endpoint:
@@ -147,15 +147,3 @@ def _status_words(status: int) -> str:
         return f"it answers {status} {http.HTTPStatus(status).phrase}"
     except ValueError:
         return f"it answers {status}"
-
-
-def _asked_pause(retry_after: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3), None without."""
-    text = retry_after.strip()
-    if text.isdecimal():
-        return float(text[:9])
-    try:
-        then = email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, then - time.time())

@@ -7,7 +7,6 @@ import http
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
 
 from ceilo_agent.definition.pollsters.pollster import PollsterDef
 from ceilo_agent.definition.secret import masked
@@ -16,7 +15,14 @@ from ceilo_agent.discovery.api.unit import Unit
 from ceilo_agent.expressions.value import Absent, Unusable
 from ceilo_agent.inspection.api import command
 from ceilo_agent.inspection.api.access import access_of
-from ceilo_agent.inspection.api.answer import Ask, Tls, Unanswered, origin_of, place
+from ceilo_agent.inspection.api.answer import (
+    Ask,
+    Tls,
+    Unanswered,
+    elsewhere,
+    linked,
+    origin_of,
+)
 from ceilo_agent.inspection.api.decoding import decoded
 from ceilo_agent.inspection.api.entries import NOTHING
 from ceilo_agent.inspection.api.fetch import Fetcher
@@ -60,17 +66,27 @@ class Source:
         """Return the URL of a request.
 
         Raises:
-            Unanswered: its expression gives none.
+            Unanswered: its expression gives none, or one that credentials are not for.
         """
         path: Any = pollster.url_path
+        if isinstance(path, str):
+            return path if is_url(path) or not unit.base else joined(unit.base, path)
+        try:
+            path = path(None, names)
+        except (Absent, Unusable) as error:
+            raise Unanswered(f"url_path: {error}") from error
         if not isinstance(path, str):
-            try:
-                path = path(None, names)
-            except (Absent, Unusable) as error:
-                raise Unanswered(f"url_path: {error}") from error
-            if not isinstance(path, str):
-                raise Unanswered("url_path: its expression gives no text")
-        return path if is_url(path) or not unit.base else joined(unit.base, path)
+            raise Unanswered("url_path: its expression gives no text")
+        if not unit.base:
+            return path
+        url = joined(unit.base, path)
+        # What an expression reads in an answer must not name who is shown the base's credentials.
+        own = pollster.authentication
+        if own is None or own.type == "keystone" or not is_url(path):
+            away = elsewhere(url, origin_of(unit.base, self.tls(pollster, unit)))
+            if away:
+                raise Unanswered(f"url_path leads {away}: not asked")
+        return url
 
     def tls(self, pollster: PollsterDef, unit: Unit) -> Tls:
         """Return how a server is looked at."""
@@ -104,6 +120,8 @@ class Source:
             yield self._printed(pollster, deadline)
             return
         url: str | None = self.first_url(pollster, unit, names)
+        if is_url(pollster.url_path):  # a further request's: what its entry came from is no base
+            unit = Unit(unit.pollsters, project=unit.project, cloud=unit.cloud)
         tls = self.tls(pollster, unit)
         access = access_of(pollster.authentication, unit)
         seen: set[str] = set()
@@ -131,8 +149,8 @@ class Source:
             url = self._next(pollster, unit, url, page.document, names)
             if url is None:
                 return
-            if origin_of(url, tls) != origin_of(ask.url, tls):
-                raise Unanswered(f"its next link leads to another host, {place(url)}: not followed")
+            if away := elsewhere(url, origin_of(ask.url, tls)):
+                raise Unanswered(f"its next link leads {away}: not followed")
             if url in seen:
                 raise Unanswered("its next link leads back to a page that was read")
 
@@ -184,10 +202,14 @@ class Source:
         if not isinstance(link, str):
             raise Unanswered("its next link is no text")
         if is_url(link) or link.startswith(("?", "//")) or not unit.base:
-            return urljoin(url, link)
+            return linked(url, link)
         return joined(unit.base, link)
 
 
 def joined(base: str, path: str) -> str:
-    """Return a path of a base, as Ceilometer joins them: the base counts as a directory."""
-    return urljoin(base if base.endswith("/") else base + "/", path)
+    """Return a path of a base, as Ceilometer joins them: the base counts as a directory.
+
+    Raises:
+        Unanswered: they make no URL.
+    """
+    return linked(base if base.endswith("/") else base + "/", path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import socket
 import ssl
 import threading
@@ -21,9 +20,6 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-# It would log whole URLs, what they hold after the ? included.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 # Who does not want certificates looked at has said so; the file is the place to be told of it.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)

@@ -26,6 +26,10 @@ class Listener(socketserver.ThreadingTCPServer):
         """Say nothing: clients that leave early are what this is for."""
 
 
+class Listener6(Listener):
+    address_family = socket.AF_INET6
+
+
 class Server:
     """See the module.
 
@@ -36,8 +40,14 @@ class Server:
         context: for TLS, None without.
     """
 
-    def __init__(self, usual: Behaviour | None = None, context: ssl.SSLContext | None = None):
+    def __init__(
+        self,
+        usual: Behaviour | None = None,
+        context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+    ):
         self.usual = usual or ok()
+        self.host = host
         self.requests: list[Request] = []
         self.connections = 0
         self.context = context
@@ -52,7 +62,8 @@ class Server:
     @property
     def url(self) -> str:
         scheme = "http" if self.context is None else "https"
-        return f"{scheme}://127.0.0.1:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
 
     @property
     def accepted(self) -> list[Request]:
@@ -72,7 +83,8 @@ class Server:
         """Listen, on the same port as before if there was one."""
         assert self._listener is None
         self.ended.clear()
-        self._listener = Listener(("127.0.0.1", self.port), Handler)
+        kind = Listener6 if ":" in self.host else Listener
+        self._listener = kind((self.host, self.port), Handler)
         self._listener.owner = self  # type: ignore[attr-defined]
         self.port = self._listener.server_address[1]
         listener = self._listener
@@ -95,10 +107,12 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    usual: Behaviour | None = None, context: ssl.SSLContext | None = None
+    usual: Behaviour | None = None,
+    context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Server]:
     """A server for the length of a block."""
-    server = Server(usual, context)
+    server = Server(usual, context, host)
     try:
         yield server
     finally:

@@ -23,7 +23,16 @@ class Cloud:
 
     def __init__(self) -> None:
         self.catalogue: dict[str, Any] = {"image": ["http://glance/"], "volumev3": ["http://v/"]}
-        self.known: Any = [SimpleNamespace(id=f"p{n}", name=f"n{n}", domain_id="d") for n in "12"]
+        self.known: Any = [
+            SimpleNamespace(
+                id=f"p{n}",
+                name=f"n{n}",
+                domain_id="d",
+                swift_account=f"AUTH_p{n}",
+                rgw_user=f"p{n}",
+            )
+            for n in "12"
+        ]
 
     def endpoints(self, service_type: str) -> Any:
         return self._said(self.catalogue.get(service_type, ()))
@@ -113,7 +122,13 @@ def test_projects_have_a_unit_each(make):
         "HEAD x http://glance/ p2",
     ]
     assert listing.targets[1].handle.names == {
-        "project": {"id": "p2", "name": "n2", "domain_id": "d"},
+        "project": {
+            "id": "p2",
+            "name": "n2",
+            "domain_id": "d",
+            "swift_account": "AUTH_p2",
+            "rgw_user": "p2",
+        },
         "endpoint": "http://glance/",
     }
 

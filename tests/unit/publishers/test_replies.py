@@ -7,7 +7,8 @@ import time
 import pytest
 
 from ceilo_agent.errors import Permanent, Retryable
-from ceilo_agent.publishers.replies import SHOWN, fault_of, seconds_of
+from ceilo_agent.http_faults import asked_pause
+from ceilo_agent.publishers.replies import SHOWN, fault_of
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -49,11 +50,11 @@ def test_the_text_is_one_short_printable_line() -> None:
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert seconds_of(header) == seconds
+    assert asked_pause(header) == seconds
 
 
 def test_retry_after_as_a_date() -> None:
-    found = seconds_of(email.utils.formatdate(time.time() + 100, usegmt=True))
+    found = asked_pause(email.utils.formatdate(time.time() + 100, usegmt=True))
     assert found is not None
     assert 90 < found <= 100
 

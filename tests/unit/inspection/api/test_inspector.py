@@ -12,7 +12,6 @@ from ceilo_agent.expressions.value import Unusable
 from ceilo_agent.inspection.api.inspector import CentralInspector
 from ceilo_agent.sample import SampleType
 from tests.services import faulty
-from tests.services.faulty.server import Server
 from tests.unit.inspection.api.pollsters import (
     answer,
     entry,
@@ -30,12 +29,6 @@ def made() -> Iterator[CentralInspector]:
     found = inspector()
     yield found
     found.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with faulty.serving() as found:
-        yield found
 
 
 def test_an_entry_becomes_an_observation(made, server):
@@ -144,6 +137,11 @@ def test_a_number_and_a_text_that_is_a_number_count(made, server, raw, volume):
         (b"NaN", "NaN and infinity are no numbers"),
         (b"Infinity", "NaN and infinity are no numbers"),
         (b'"1e999"', "NaN and infinity are no numbers"),
+        (b"-1e400", "NaN and infinity are no numbers"),
+        (b"9" * 400, "a number beyond every float"),
+        (b"-" + b"9" * 10_000, "NaN and infinity are no numbers"),
+        (b'"%s"' % (b"9" * 10_000), "a text is no number"),
+        (b'"\\ud800"', "a text is no number"),
         (b"[1]", "a list is no number"),
         (b"{}", "a mapping is no number"),
     ],
@@ -257,9 +255,9 @@ def test_xml_text_and_headers_are_read(made, server):
         (faulty.ok(b"{"), "no JSON"),
         (faulty.ok(b""), "JSON: it is empty"),
         (faulty.ok(b"[" * 100_000), "nested too deeply"),
-        (faulty.ok(b"\xff\xfe"), "no JSON"),
+        (faulty.ok(b'{"a":' * 100_000 + b"1" + b"}" * 100_000), "nested too deeply"),
+        (faulty.ok(b'[{"id": "\xff", "load": 1}]'), "JSON: it is no utf-8"),
         (answer("text"), "neither a list nor a mapping"),
-        (faulty.ok(b'{"a": ' + b"9" * 5000 + b"}"), ""),
         (faulty.status(500), "it answers 500 Internal Server Error"),
         (faulty.status(302, headers={"Location": "http://other.example/"}), "another host"),
         (faulty.huge(1 << 30), "larger than"),
@@ -273,11 +271,10 @@ def test_a_bad_answer_is_told_and_costs_nobody_else(made, server, behaviour, wor
         bad = target(server.url)
         found = inspect(made, bad, target(good.url))
     assert values(found)["a"] == 1
-    if words:
-        (lack,) = found.missing
-        assert lack.target == bad.id
-        assert any(word in lack.reason for word in words.split("|")), lack.reason
-        assert not lack.partial
+    (lack,) = found.missing
+    assert lack.target == bad.id
+    assert any(word in lack.reason for word in words.split("|")), lack.reason
+    assert not lack.partial
 
 
 def test_pages_are_followed(made, server):
@@ -300,6 +297,8 @@ def test_pages_are_followed(made, server):
         ("http://other.example/steal", "leads to another host"),
         ("//other.example/steal", "leads to another host"),
         (["/x"], "no text"),
+        ("http://[::1", "leads to what is no URL"),
+        ("javascript:x", "no http:// or https:// URL"),
     ],
 )
 def test_a_bad_next_link_ends_it_and_what_was_read_is_kept(made, server, link, words):
@@ -309,6 +308,19 @@ def test_a_bad_next_link_ends_it_and_what_was_read_is_kept(made, server, link, w
     (lack,) = found.missing
     assert words in lack.reason
     assert lack.partial
+
+
+def test_a_cycle_of_pages_ends(made, server):
+    def behave(exchange):
+        first = exchange.peek().path == "/devices"
+        link = "/devices?page=2" if first else "/devices"
+        answer({"devices": [entry("a" if first else "b")], "next": link})(exchange)
+
+    server.usual = behave
+    found = inspect(made, target(server.url, pollster(next_sample_url_attribute="next")))
+    assert values(found) == {"a": 1, "b": 1}
+    assert reasons(found) == ["its next link leads back to a page that was read"]
+    assert len(server.requests) == 2
 
 
 def test_endless_pages_end(made, server):
@@ -439,6 +451,20 @@ def test_further_requests_may_be_skipped(made, server):
     found = inspect(made, target(server.url, pollster(extra_metadata_fields=(field,))))
     assert "room_name" in found.observations[0].resource.metadata
     assert "room_name" not in found.observations[1].resource.metadata
+
+
+def test_what_skips_a_further_request_may_be_the_value_after_mapping(made, server):
+    server.usual = answer([entry("a", "ACTIVE", room=1), entry("b", "ERROR", room=1)])
+    field = further(
+        url_path="rooms",
+        extra_metadata_fields_skip=({"load": "ERROR"}, {"value": "1", "metadata": {"room": 1}}),
+    )
+    one = pollster(
+        metadata_fields=["room"], value_mapping={"ACTIVE": "1"}, extra_metadata_fields=(field,)
+    )
+    found = inspect(made, target(server.url, one))
+    assert values(found) == {"a": 1, "b": -1}
+    assert [each.path for each in server.requests] == ["/devices"]
 
 
 def test_each_step_is_told(made, server):

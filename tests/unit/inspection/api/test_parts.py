@@ -83,6 +83,27 @@ def test_texts_have_the_encoding_that_they_say():
     assert decoded(["json"], {}, b"\xef\xbb\xbf[1]") == ("json", [1])
 
 
+@pytest.mark.parametrize("name", ["unicode_escape", "raw_unicode_escape", "punycode", "idna"])
+def test_what_python_alone_calls_an_encoding_is_none(name):
+    said = {"content-type": f"text/plain; charset={name}"}
+    assert decoded(["text"], said, b"\\ud800-a") == ("text", [{"out": "\\ud800-a"}])
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"\ud800", "\ufffd"),
+        (r"a\uDFFFb", "a\ufffdb"),
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\\ud800", "\\ud800"),
+        (r"\\\ud800", "\\\ufffd"),
+    ],
+)
+def test_half_a_character_costs_itself_alone(written, read):
+    assert decoded(["json"], {}, f'["{written}", NaN]'.encode())[1][0] == read
+
+
 # -- signing -------------------------------------------------------------------------------------
 
 

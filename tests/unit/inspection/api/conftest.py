@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fetcher and a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ceilo_agent.inspection.api.fetch import Fetcher
+from tests.services import faulty
+from tests.services.faulty.server import Server
+
+
+@pytest.fixture
+def fetcher() -> Iterator[Fetcher]:
+    made = Fetcher()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with faulty.serving() as made:
+        yield made
