@@ -12,7 +12,7 @@ import click
 from ceilo_agent import options
 from ceilo_agent.cli.arguments import output_option
 from ceilo_agent.cli.config.faults import FAULTY, tell
-from ceilo_agent.cli.config.needs import unmet, unshared
+from ceilo_agent.cli.config.needs import unfit_share, unmet, unshared
 from ceilo_agent.cli.config.pollsters import Pollsters, examined, summary
 from ceilo_agent.cli.config.roles import chosen, role_option
 from ceilo_agent.definition.bus import over_bus
@@ -36,17 +36,20 @@ def command(config_files: tuple[str, ...], file: Path | None, role: str, output:
     The exit code is 1 when there is a fault; a warning is none.
     """
     reports: list[Report] = []
+    unfit: list[Fault] = []
     pollsters = Pollsters()
     try:
         if Role(role) is not Role.NOTIFICATION:
-            pollsters = examined(options.parse(config_files))
+            conf = options.parse(config_files)
+            pollsters = examined(conf)
+            unfit = unfit_share(conf)
         for path, part in chosen(config_files, file, role):
             report = check(path, part, pollsters.names)
             reports.append(_with_needs(report, part, Role(role), config_files))
         faults = [fault for report in reports for fault in report.faults]
     except ConfigError as error:
         faults = error.faults
-    faults = [*faults, *pollsters.faults]
+    faults = [*faults, *pollsters.faults, *unfit]
     warnings = [warning for report in reports for warning in report.warnings]
     warnings += pollsters.warnings
     if output == "json":

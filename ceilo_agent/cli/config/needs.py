@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from ceilo_agent import options, plugins
 from ceilo_agent.cli.configuration import context as context_of
+from ceilo_agent.cli.shares import share_of
 from ceilo_agent.definition.pipeline import PipelineFile
 from ceilo_agent.errors import ConfigError, Fault
+from ceilo_agent.meters.catalogue import DEFINED
 from ceilo_agent.pipeline.sharing import Sharing
 from ceilo_agent.pipeline.sharing import unshared as unshared_by
 from ceilo_agent.shown import one_line
@@ -50,6 +52,17 @@ def unshared(file: PipelineFile, conf: Any) -> Unmet:
     """Return what of a file the workers of a notification agent cannot share."""
     faults, warnings = unshared_by(file, Sharing.from_options(options.values(conf)))
     return _as_far_as_seen(conf, faults, warnings)
+
+
+def unfit_share(conf: Any) -> list[Fault]:
+    """Return why an agent could not share what it polls; nothing is connected for it."""
+    if DEFINED not in conf.polling.namespaces:
+        return []
+    try:
+        share_of(conf, DEFINED, lambda: None)
+    except ConfigError as error:
+        return list(error.faults)
+    return []
 
 
 def _as_far_as_seen(conf: Any, faults: list[Fault], warnings: list[Fault]) -> Unmet:

@@ -54,6 +54,24 @@ def test_fine(run):
     assert out.endswith(" meters, no faults\n")
 
 
+@pytest.mark.parametrize(
+    ("namespaces", "url", "told"),
+    [
+        ("central", "redsi://:geheim@ctl", "there is no driver for 'redsi'"),
+        ("host,central", "redis://ctl?timeout=never", "timeout=never is not from 2 to 3600 s"),
+        ("central", "redis://:geheim@ctl", ""),
+        ("compute,host", "redsi://ctl", ""),
+    ],
+)
+def test_a_back_end_that_agents_could_never_share_through_is_a_fault(run, namespaces, url, told):
+    options = f"[polling]\nnamespaces = {namespaces}\n[coordination]\nbackend_url = {url}\n"
+    Path("agent.conf").write_text(options)
+    code, _, err = run("--config-file", "agent.conf", "config", "check", "fine.yaml")
+    assert (code, bool(err)) == (1 if told else 0, bool(told))
+    assert told in err
+    assert "geheim" not in err
+
+
 GNOCCHI = FINE.replace("local://", "gnocchi://")
 UNMET = (
     "gnocchi.yaml:5:32: {}the publisher 'gnocchi': the URL names no host, and only Keystone could "
