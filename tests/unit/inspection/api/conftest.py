@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fetcher and a server."""
+"""An inspector, a fetcher and a server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from ceilo_agent.inspection.api.fetch import Fetcher
+from ceilo_agent.inspection.api.inspector import CentralInspector
 from tests.services import faulty
 from tests.services.faulty.server import Server
+from tests.unit.inspection.api.pollsters import inspector
 
 
 @pytest.fixture
@@ -23,3 +25,10 @@ def fetcher() -> Iterator[Fetcher]:
 def server() -> Iterator[Server]:
     with faulty.serving() as made:
         yield made
+
+
+@pytest.fixture
+def made() -> Iterator[CentralInspector]:
+    found = inspector()
+    yield found
+    found.close()

@@ -20,7 +20,6 @@ from tests.unit.inspection.api.pollsters import (
     answer,
     entry,
     inspect,
-    inspector,
     pollster,
     reasons,
     target,
@@ -45,13 +44,6 @@ class Cloud:
 
     def close(self) -> None:
         pass
-
-
-@pytest.fixture
-def made() -> Iterator[CentralInspector]:
-    found = inspector()
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from ceilo_agent.expressions.value import Unusable
-from ceilo_agent.inspection.api.inspector import CentralInspector
 from ceilo_agent.sample import SampleType
 from tests.services import faulty
 from tests.unit.inspection.api.pollsters import (
@@ -22,13 +20,6 @@ from tests.unit.inspection.api.pollsters import (
     target,
     values,
 )
-
-
-@pytest.fixture
-def made() -> Iterator[CentralInspector]:
-    found = inspector()
-    yield found
-    found.close()
 
 
 def test_an_entry_becomes_an_observation(made, server):
