@@ -26,27 +26,10 @@ from ceilo_agent.coordination.rebalance import record
 from ceilo_agent.coordination.share import Share, group_of
 from ceilo_agent.errors import ConfigError, Unavailable
 from tests.functional import agent
-from tests.functional.conftest import lacking
-from tests.services import etcd, redis, relay, zookeeper
-from tests.services.errors import ServiceUnavailable
+from tests.services import redis, relay
 
 TIMEOUT: Final = 2
 BEAT: Final = 0.2
-
-
-@pytest.fixture(
-    scope="module",
-    params=[redis, *(pytest.param(each, marks=pytest.mark.long) for each in (zookeeper, etcd))],
-    ids=["redis", "zookeeper", "etcd"],
-)
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    try:
-        with request.param.running(tmp_path_factory.mktemp("backend")) as made:
-            yield made
-    except ServiceUnavailable as error:
-        lacking(str(error))
 
 
 class Shares:
@@ -76,14 +59,11 @@ def shares(backend: Any, request: pytest.FixtureRequest) -> Iterator[Shares]:
 @pytest.fixture
 def flushed(tmp_path: Path) -> Iterator[Shares]:
     """Shares on a Redis that a test may do anything to."""
-    try:
-        with redis.running(tmp_path / "redis") as backend:
-            made = Shares(backend.url, "flushed")
-            yield made
-            for each in made.made:
-                each.stop()
-    except ServiceUnavailable as error:
-        lacking(str(error))
+    with redis.running(tmp_path / "redis") as backend:
+        made = Shares(backend.url, "flushed")
+        yield made
+        for each in made.made:
+            each.stop()
 
 
 @pytest.fixture
