@@ -62,6 +62,7 @@ class Master:
     def __init__(self, configuration: Configuration) -> None:
         self._in_force = InForce(configuration)
         self._refused = False
+        self._reading = _between_forks()
         self._manager = _Manager(
             graceful_shutdown_timeout=STOP_WITHIN + 10,
             mp_context=_FORK,
@@ -82,7 +83,8 @@ class Master:
     def _reload(self) -> None:
         """Have more workers if there are to be more; one too many gives up its queues itself."""
         try:
-            self._in_force.configuration = read_again(self._in_force.configuration)
+            with self._reading:
+                self._in_force.configuration = read_again(self._in_force.configuration)
         except CeiloAgentError:
             return  # the workers tell
         wanted = self._in_force.configuration.conf.notification.workers
@@ -176,6 +178,15 @@ class Worker(cotyledon.Service):
             _tell(error)
             LOG.error("configuration %s stays in force", before.digest)  # noqa: TRY400
             return before
+
+
+def _between_forks() -> threading.Lock:
+    """Return a lock during which nothing is forked: a worker would never see other locks freed."""
+    made = threading.Lock()
+    os.register_at_fork(
+        before=made.acquire, after_in_parent=made.release, after_in_child=made.release
+    )
+    return made
 
 
 def read_again(configuration: Configuration) -> Configuration:

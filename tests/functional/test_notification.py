@@ -98,6 +98,8 @@ def test_workers_may_be_raised_and_lowered_while_samples_flow(
             told = made.log.read_text().count("reloaded:")
             os.kill(process.pid, signal.SIGHUP)
             agent.wait_until(lambda: made.log.read_text().count("reloaded:") > told, 60)  # noqa: B023
+            # The queues have changed hands, too, before the next reload.
+            made.has(list(hosts.sent))
         before = len(hosts.sent)
         agent.wait_until(lambda: len(hosts.sent) > before + 300)
         hosts.__exit__()
