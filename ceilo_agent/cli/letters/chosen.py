@@ -45,6 +45,8 @@ def opened(config_files: tuple[str, ...], directory: str | None) -> Iterator[lis
             try:
                 shelf = Shelf(path)
             except (OSError, sqlite3.Error) as error:
+                if not path.exists():
+                    continue  # a running agent has taken over the letters of a worker that is gone
                 raise Unreadable(f"{path} cannot be read: {error}") from error
             closing.callback(shelf.close)
             found.append(Letters(path.parent.name, shelf))
