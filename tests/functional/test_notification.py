@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_a_broker_that_fails_loses_nothing(
         assert set(made.has(hosts.sent)) == set(hosts.sent)
 
 
+def consumers(made: Agent) -> int:
+    """Return how many workers consume, 0 while a queue has none."""
+    told = re.findall(r"\[(\d+)\] \S+ queues consumed: (.*)", made.log.read_text())
+    queues = [each.split(", ") for each in dict(told).values() if each != "none"]
+    return len(queues) if sum(map(len, queues)) == split.QUEUES else 0
+
+
 def test_workers_may_be_raised_and_lowered_while_samples_flow(
     broker: RabbitMQ, tmp_path: Path
 ) -> None:
@@ -99,7 +107,7 @@ def test_workers_may_be_raised_and_lowered_while_samples_flow(
             os.kill(process.pid, signal.SIGHUP)
             agent.wait_until(lambda: made.log.read_text().count("reloaded:") > told, 60)  # noqa: B023
             # The queues have changed hands, too, before the next reload.
-            made.has(list(hosts.sent))
+            agent.wait_until(lambda: consumers(made) == count, 60)  # noqa: B023
         before = len(hosts.sent)
         agent.wait_until(lambda: len(hosts.sent) > before + 300)
         hosts.__exit__()
