@@ -15,7 +15,7 @@ from ceilo_agent.cli import documents, logs
 from ceilo_agent.cli.arguments import output_option, words
 from ceilo_agent.cli.leave import leave
 from ceilo_agent.cli.tables import show
-from ceilo_agent.cli.trial import Trial
+from ceilo_agent.cli.trial import NOTHING, Trial
 from ceilo_agent.errors import nearest
 from ceilo_agent.publishers.rendering import printable
 from ceilo_agent.sample import Batch, Sample, isotime
@@ -76,8 +76,7 @@ def command(
         _table(samples)
     sys.stdout.flush()
     if whole and not samples:
-        why = trial.why_nothing() if trial else "nothing that is there gives such samples"
-        click.echo(why, err=True)
+        click.echo(trial.why_nothing() if trial else NOTHING, err=True)
     return leave(0 if samples and whole else 1, ended=whole)
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import click
 from msgspec import structs
 
 from ceilo_agent.plugins import Context, Inspector
+
+NOTHING: Final = "nothing that is there gives such samples"
+"""What is said where all was read and no sample came of it."""
 
 
 class Trial:
@@ -68,7 +71,7 @@ class Trial:
             return f"{', '.join(static)}: discovery is resources: --resource names one"
         if self.resources and not any(map(takes_base, made)):
             return f"{self.file}: no pollster in it takes the URL of a --resource"
-        return "nothing that is there gives such samples"
+        return NOTHING
 
     def watch(self, inspector: Inspector) -> None:
         """Show the steps of an inspector."""

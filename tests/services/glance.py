@@ -10,12 +10,12 @@ from typing import Any
 
 import requests
 
-from tests.services import venvs
+from tests.services import gunicorn, venvs
 from tests.services.keystone import Keystone
 from tests.services.process import Process, free_port, run
 
 VERSION = "33.0.0"
-REQUIREMENTS = (f"glance=={VERSION}", "gunicorn==27.0.1")
+REQUIREMENTS = (f"glance=={VERSION}", gunicorn.REQUIREMENT)
 
 CONF = """
 [DEFAULT]
@@ -65,11 +65,10 @@ class Glance:
 
     def start(self) -> None:
         """Start it."""
-        command = [str(self._programs / "gunicorn"), "--no-control-socket"]
-        command += ["-b", f"127.0.0.1:{self.port}", "-w", "1", "--threads", "4"]
+        command = gunicorn.command(self._programs, self.port, "glance.wsgi.api:application")
         environment = {"OS_GLANCE_CONFIG_DIR": str(self._directory)}
         log = self._directory / "glance.log"
-        self._process = Process([*command, "glance.wsgi.api:application"], log, environment)
+        self._process = Process(command, log, environment)
         self._process.wait_until(self._answers)
 
     def stop(self) -> None:

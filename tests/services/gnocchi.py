@@ -19,11 +19,11 @@ from typing import Any
 
 import requests
 
-from tests.services import postgresql, venvs
+from tests.services import gunicorn, postgresql, venvs
 from tests.services.process import Process, free_port, run
 
 VERSION = "4.7.1"
-REQUIREMENTS = (f"gnocchi[postgresql,file,keystone]=={VERSION}", "gunicorn==27.0.1")
+REQUIREMENTS = (f"gnocchi[postgresql,file,keystone]=={VERSION}", gunicorn.REQUIREMENT)
 
 CONF = """
 [DEFAULT]
@@ -81,9 +81,8 @@ class Gnocchi:
 
     def start(self) -> None:
         """Start the API, on the same port as before."""
-        command = [str(self._programs / "gunicorn"), "--no-control-socket"]
-        command += ["-b", f"127.0.0.1:{self.port}", "-w", "1", "--threads", "4"]
-        command += ["--chdir", str(self._directory), "gnocchi_wsgi:application"]
+        application = ("--chdir", str(self._directory), "gnocchi_wsgi:application")
+        command = gunicorn.command(self._programs, self.port, *application)
         self._api = Process(command, self._directory / "gnocchi-api.log", self._environment)
         self._api.wait_until(self._answers)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import requests
 
-from tests.services import venvs
+from tests.services import gunicorn, venvs
 from tests.services.process import Process, free_port, run
 
 VERSION = "30.0.0"
-REQUIREMENTS = (f"keystone=={VERSION}", "gunicorn==27.0.1")
+REQUIREMENTS = (f"keystone=={VERSION}", gunicorn.REQUIREMENT)
 PASSWORD = "admin-secret"
 
 # Without a cache each request costs it a third of a second; there is one process, which knows of
@@ -161,8 +161,8 @@ def running(directory: Path) -> Iterator[Keystone]:
     (directory / "keystone.conf").write_text(CONF.format(directory=directory))
     (directory / "keystone_wsgi.py").write_text(WSGI)
     port = free_port()
-    command = [str(programs / "gunicorn"), "--no-control-socket", "-b", f"127.0.0.1:{port}"]
-    command += ["-w", "1", "--threads", "4", "--chdir", str(directory), "keystone_wsgi:application"]
+    application = ("--chdir", str(directory), "keystone_wsgi:application")
+    command = gunicorn.command(programs, port, *application)
     environment = {"OS_KEYSTONE_CONFIG_FILES": str(directory / "keystone.conf")}
     process = Process(command, directory / "keystone.log", environment)
     server = Keystone(port)
